@@ -1,0 +1,8 @@
+"""Fine-tune Llama 3.1 8B for medical question answering on Google Colab: leak-free data, training that survives disconnects, honest evaluation
+
+Modules:
+
+- `medqa_nb.core.checkpoints`: A checkpoint is one tar and one manifest. The manifest is written last and lists every byte, so what it describes is complete, and whatever it does not describe is never resumed from.
+- `medqa_nb.core.trainer`: TRL's trainer with a memory: it can be killed at any moment, started again with the same words, and goes on as if nothing had happened."""
+
+__version__ = "0.0.1"
