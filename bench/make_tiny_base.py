@@ -4,7 +4,7 @@ Its text is the answers of MedQuAD's training split (seed 0) as plain prose: no 
 Two steps, because the second wants a GPU and the first wants the data:
 
   python bench/make_tiny_base.py text --source MedQuAD.tar.gz --out FOLDER   # FOLDER/text.jsonl and the tokenizer
-  python bench/make_tiny_base.py train --out FOLDER [--steps 6000]           # FOLDER/model, to be copied into assets/tiny
+  python bench/make_tiny_base.py train --out FOLDER [--steps 1100]           # FOLDER/model, to be copied into assets/tiny
 """
 import argparse, json, math, random, time
 from pathlib import Path
@@ -93,6 +93,6 @@ def train(out, steps, width=512, batch=96):
 if __name__ == '__main__':
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('step', choices=['text', 'train']); ap.add_argument('--source'); ap.add_argument('--out', type=Path, required=True)
-    ap.add_argument('--steps', type=int, default=6000)
+    ap.add_argument('--steps', type=int, default=1100)
     a = ap.parse_args(); a.out.mkdir(parents=True, exist_ok=True)
     write_text(a.source, a.out) if a.step == 'text' else train(a.out, a.steps)

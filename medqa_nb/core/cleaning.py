@@ -25,34 +25,35 @@ def tidy_spaces(s): # Text
     s = re.sub(r'(?:^|\n| {2,})-[ \n]+(?=\S)', '\n- ', s)
     return re.sub(r' {2,}', ' ', s).strip()
 
-# %% ../../nbs/core/07_cleaning.ipynb #16aad557
+# %% ../../nbs/core/07_cleaning.ipynb #53ffba82
 def drop_key_points(s): # Text after `tidy_spaces`
     "Remove an opening list of key points, if text follows it"
-    return re.sub(r'\AKey Points\n(?:- [^\n]*\n)+(?=[^-\s])', '', s)
+    return re.sub(r'\AKey Points\n(?:- [^\n]*\n)*(?=[^-\s])', '', s)
 
 def drop_label(s): # Text
     "Remove an opening 'Summary :'"
     return re.sub(r'\ASummary ?: *', '', s)
 
-agency = re.compile(r'\n(?:(?:NIH|CDC|FDA): ?[^\n]{3,90}|(?=[A-Z])(?:[^\n.]{0,60}\b)?(?:Administration|Agency|Institutes?|'
-                    r'Centers? for|Department of|Dept\. of|Bureau|Genetics Home Reference)\b[^\n.]{0,70})\Z')
+agency = re.compile(r'\n(?:(?:NIH|CDC|FDA): ?[^\n]{3,90}|'
+                    r'(?=[A-Z])(?:[^\n.]{0,60}\b)?(?:Administration|Agency|Institutes?|Centers? for|Department of|Dept\. of|Bureau|Genetics Home Reference)\b[^\n.]{0,70})\Z')
 
 def drop_agency(s): # Text
     "Remove an agency's name from the last line"
     return agency.sub('', s)
 
-# %% ../../nbs/core/07_cleaning.ipynb #285b1dab
+# %% ../../nbs/core/07_cleaning.ipynb #f61cbe15
 def drop_restatement(s): # Text
-    "Remove a question at the start of the answer"
-    return re.sub(r'\A(?:What|How|Is|Are|Can|Who|When|Do|Does|Why) [^?\n]{3,250}\?\s+(?=\S)', '', s)
+    "Remove questions at the start of the answer"
+    return re.sub(r'\A(?:(?:What|How|Is|Are|Can|Who|When|Do|Does|Why) [^?\n]{3,250}\?\s+)+(?=\S)', '', s)
 
 def drop_citations(s): # Text
     "Remove reference numbers such as [4126]"
     return re.sub(r' ?\[\d{1,5}\]', '', s)
 
-# %% ../../nbs/core/07_cleaning.ipynb #7e3beb5f
+# %% ../../nbs/core/07_cleaning.ipynb #84215891
 phenotypes = re.compile(r'The Human Phenotype Ontology provides the following list of.*?(?:when available\) ?|\Z)'
-                        r'(?P<table>.*?)The Human Phenotype Ontology \(HPO\) has collected.*?(?:may be rare or common\.|\Z)', re.S)
+                        r'(?P<table>.*?)The Human Phenotype Ontology \(HPO\) has collected.*?'
+                        r'(?:may be rare or common\.|\Z)', re.S)
 entry = re.compile(r'(?P<sign>\S.*?) (?P<share>\d+(?:\.\d+)?%|\d+/\d+|-)(?= |\Z)', re.S)
 
 def frequency(share): # '90%', '3/4' or '-'
@@ -91,16 +92,18 @@ def clean_question(q, # Question
     q = re.sub(r'[\s?]*\Z', '', q) + '?'
     return q[:1].upper() + re.sub(r'\bi\b', 'I', q[1:])
 
-# %% ../../nbs/core/07_cleaning.ipynb #11300a03
-answer_steps = [tidy_spaces, drop_key_points, drop_label, drop_agency, drop_restatement, drop_citations, rewrite_phenotypes]
+# %% ../../nbs/core/07_cleaning.ipynb #37d07e15
+answer_steps = [tidy_spaces, drop_key_points, drop_label, drop_agency, drop_restatement, drop_citations,
+                rewrite_phenotypes]
 
 def clean_answer(s): # Answer as the source holds it
     "All answer steps in order"
     for f in answer_steps: s = f(s)
     return s.strip()
 
-# %% ../../nbs/core/07_cleaning.ipynb #0c7be555
-useless = re.compile(r'These resources (?:address|from)|On this Page|Topics\Z|Frequently Asked Quee?stions? \(FAQ|Content on this page', re.I)
+# %% ../../nbs/core/07_cleaning.ipynb #ecf24229
+useless = re.compile(r'These resources (?:address|from)|On this Page|Topics\Z|Frequently Asked Quee?stions? \(FAQ|'
+                     r'Content on this page', re.I)
 
 def answered(df): # DataFrame of rows
     "Rows that have an answer"
@@ -145,16 +148,19 @@ def long_enough(df, # DataFrame of rows
     "Rows whose answer has enough words"
     return df[df.answer.str.count(r'\S+') >= min_words]
 
-# %% ../../nbs/core/07_cleaning.ipynb #0c7eee9d
+# %% ../../nbs/core/07_cleaning.ipynb #e630f90d
 def clean(rows, # Rows from `read_source`
     min_words=5): # Fewest words of an answer; returns a DataFrame of rows and the funnel
     "Run all steps; the funnel is a list of {step, rows}"
-    steps = [answered, with_focus, no_link_lists, tidy, join_sections, no_repeats, lambda df: long_enough(df, min_words)]
-    names = ['answered', 'condition named', 'no link lists', 'tidied', 'sections joined', 'repeats removed', f'{min_words} words or more']
+    steps = {'answered':answered, 'condition named':with_focus, 'no link lists':no_link_lists, 'tidied':tidy,
+             'sections joined':join_sections, 'repeats removed':no_repeats,
+             f'{min_words} words or more':lambda df: long_enough(df, min_words)}
     df = pd.DataFrame(rows)
     funnel = [dict(step='read', rows=len(df))]
-    for name,f in zip(names, steps):
+    for name,f in steps.items():
         df = f(df)
         funnel.append(dict(step=name, rows=len(df)))
-    if not len(df): raise MedqaError(f'no row is left after cleaning: {funnel[1]["rows"]} of {funnel[0]["rows"]} had an answer')
+    if not len(df):
+        had = f'{funnel[1]["rows"]} of {funnel[0]["rows"]} rows had an answer'
+        raise MedqaError(f'no row is left after cleaning ({had}): add a source, or lower data.min_words')
     return df.reset_index(drop=True), funnel

@@ -6,11 +6,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/sources.html.md"""
 
 # %% auto #0
 __all__ = ['forms', 'medquad', 'works', 'texts', 'parse_document', 'short', 'folder_files', 'tar_files', 'zip_files', 'xml_files',
-           'digest', 'read_xml', 'table_lines', 'read_rows', 'cache_folder', 'copy_stream', 'download', 'locate',
-           'read_source']
+           'digest', 'read_xml', 'table_lines', 'read_rows', 'cache_folder', 'copy_stream', 'cached', 'download',
+           'locate', 'read_source']
 
-# %% ../../nbs/core/06_sources.ipynb #177601b0
-import csv, hashlib, io, json, os, tarfile, time, zipfile
+# %% ../../nbs/core/06_sources.ipynb #97a2d953
+import csv, errno, hashlib, io, json, lzma, os, tarfile, time, zipfile, zlib
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlparse
@@ -44,7 +44,7 @@ def parse_document(xml, # Content of an XML file, str or bytes
                     answer=(p.findtext(answer) or '').strip(), origin='medquad')
     return [row(p) for p in root.iter(pair)]
 
-# %% ../../nbs/core/06_sources.ipynb #d45583fd
+# %% ../../nbs/core/06_sources.ipynb #b3038eda
 def short(name): # Path inside an archive or folder; returns the last folder and the file
     "The part of a path that names a file wherever it was unpacked"
     return '/'.join(Path(name).parts[-2:])
@@ -58,6 +58,7 @@ def tar_files(path): # .tar, .tar.gz, .tgz; yields (name, bytes)
     with tarfile.open(path) as t:
         for m in t:
             if m.isfile() and m.name.endswith('.xml'): yield short(m.name), t.extractfile(m).read()
+        if any(t.fileobj.read()): raise tarfile.ReadError('there is more behind a broken header')
 
 def zip_files(path): # .zip; yields (name, bytes)
     "XML files in a zip archive"
@@ -65,16 +66,17 @@ def zip_files(path): # .zip; yields (name, bytes)
         for n in z.namelist():
             if n.endswith('.xml'): yield short(n), z.read(n)
 
-# %% ../../nbs/core/06_sources.ipynb #38ab402e
+# %% ../../nbs/core/06_sources.ipynb #9ed7def8
 def xml_files(path): # Folder or archive; yields (name, bytes)
     "All XML files of a folder or an archive"
     path = Path(path)
-    if not path.exists(): raise MedqaError(f'no such source: {path}: give a folder, an archive, a URL, medquad or sample')
+    if not path.exists():
+        raise MedqaError(f'no such source: {path}: give a folder, an archive, a URL, medquad or sample')
     if path.is_dir(): yield from folder_files(path); return
     try:
         if tarfile.is_tarfile(path): yield from tar_files(path); return
         if zipfile.is_zipfile(path): yield from zip_files(path); return
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as e:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as e:
         raise MedqaError(f'{path} is a damaged archive ({e}): download it again') from e
     raise MedqaError(f'{path} is not a folder, a tar or a zip archive: check the path, or download it again')
 
@@ -101,7 +103,7 @@ def read_xml(path, # Folder or archive
     if not rows: raise MedqaError(f'{path} holds no question-answer pair in MedQuAD\'s XML: check the path')
     return rows, dict(files=len(hashes), pairs=len(rows), broken=broken, unknown=unknown, digest=digest(hashes))
 
-# %% ../../nbs/core/06_sources.ipynb #5d1857f3
+# %% ../../nbs/core/06_sources.ipynb #b4b59f93
 def table_lines(path, kind): # File; 'csv' or 'jsonl'; yields dicts
     "Lines of a CSV with a header, or of JSON objects"
     try:
@@ -118,14 +120,16 @@ def read_rows(path, kind): # File; 'csv' or 'jsonl'; returns rows and an account
             raise MedqaError(f'{path}: row {i} has no question or no answer: name these two columns so')
         get = lambda k,default='': str(o.get(k) or default).strip()
         rows.append(dict(key=f'{stem}/{i}#1', source=get('source', stem), url=get('url'), focus=get('focus'), cuis=[],
-            synonyms=[], qtype=get('qtype', 'information'), question=get('question'), answer=get('answer'), origin='table'))
+            synonyms=[], qtype=get('qtype', 'information'), question=get('question'), answer=get('answer'),
+            origin='table'))
     if not rows: raise MedqaError(f'{path} has no rows')
     return rows, dict(files=1, pairs=len(rows), broken=[], unknown=[], digest=None)
 
-# %% ../../nbs/core/06_sources.ipynb #f80be2cd
+# %% ../../nbs/core/06_sources.ipynb #858d0eca
 def cache_folder(): # MEDQA_CACHE, or a folder in the user's cache
     "Where downloads are kept"
-    return Path(os.environ.get('MEDQA_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()/'medqa_nb')
+    user = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(os.environ.get('MEDQA_CACHE') or Path(user).expanduser()/'medqa_nb')
 
 def copy_stream(src, # Response with `read` and `headers`
     path,            # File to write
@@ -138,13 +142,18 @@ def copy_stream(src, # Response with `read` and `headers`
             if progress: progress(got)
     if want and int(want) != got: raise OSError(f'{got} of {want} bytes arrived')
 
-# %% ../../nbs/core/06_sources.ipynb #ce1e7ff0
+# %% ../../nbs/core/06_sources.ipynb #b2ccbd80
+def cached(url): # http or https
+    "The file in the cache that belongs to an address"
+    name = Path(urlparse(url).path).name or 'download'
+    return cache_folder()/f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}'
+
 def download(url,  # http or https
     progress=None, # Called with the bytes received so far
     tries=3,       # Attempts before it fails
     pause=2):      # Seconds before the second attempt; doubles each time
     "Download to the cache, unless it is there; returns the path"
-    path = cache_folder()/(hashlib.sha256(url.encode()).hexdigest()[:12] + '-' + (Path(urlparse(url).path).name or 'download'))
+    path = cached(url)
     if path.exists(): return path
     def fetch(part):
         with urlopen(url, timeout=60) as r: copy_stream(r, part, progress)
@@ -152,13 +161,14 @@ def download(url,  # http or https
         try: write_with(path, fetch); return path
         except (MedqaError, ValueError) as e:
             why = e.__cause__ or e
+            if getattr(why, 'errno', None) in (errno.ENOSPC, errno.EACCES, errno.EROFS): raise
             gone = isinstance(why, HTTPError) and why.code in (401, 403, 404, 410)
             if gone or i == tries-1:
-                raise MedqaError(f'no such source: {url} ({getattr(why, "reason", why)}): check the address and the network, '
-                                 'or give a downloaded archive') from e
+                raise MedqaError(f'no such source: {url} ({getattr(why, "reason", why)}): check the address and the '
+                                 'network, or give a downloaded archive') from e
             time.sleep(pause * 2**i)
 
-# %% ../../nbs/core/06_sources.ipynb #21ba722c
+# %% ../../nbs/core/06_sources.ipynb #1ffb7a43
 works = 'medquad, sample, a folder, an archive (.tar.gz, .zip), a URL of one, csv:FILE or jsonl:FILE'
 
 def locate(spec,   # Source as the settings name it
@@ -166,16 +176,18 @@ def locate(spec,   # Source as the settings name it
     "Where a source is on this machine, downloaded if need be"
     if spec == 'sample': return 'sample', assets('sample'), '', 'Apache-2.0'
     if spec == 'medquad': return 'MedQuAD', download(medquad['url'], progress), medquad['url'], medquad['licence']
-    if spec.startswith(('http://','https://')): return Path(urlparse(spec).path).name, download(spec, progress), spec, None
+    if spec.startswith(('http://','https://')):
+        return Path(urlparse(spec).path).name, download(spec, progress), spec, None
     return Path(spec).name, Path(spec).expanduser(), '', None
 
-# %% ../../nbs/core/06_sources.ipynb #55df3c10
+# %% ../../nbs/core/06_sources.ipynb #39b3f3e5
 def read_source(spec, # 'medquad', 'sample', folder, archive, URL, 'csv:FILE' or 'jsonl:FILE'
     progress=None):   # Called with a count while reading or downloading
     "Rows of a source and its account {name, url, licence, verified, files, pairs, broken, unknown, digest}"
     spec = str(spec)
     kind,_,file = spec.partition(':')
-    if kind in ('hf','askdocs'): raise MedqaError(f'{spec}: {kind}: sources come with a later release; these work now: {works}')
+    if kind in ('hf','askdocs'):
+        raise MedqaError(f'{spec}: {kind}: sources come with a later release; these work now: {works}')
     if kind in ('csv','jsonl'):
         rows,account = read_rows(Path(file).expanduser(), kind)
         return rows, dict(name=Path(file).name, url='', licence=None, verified=None, **account)
@@ -183,6 +195,7 @@ def read_source(spec, # 'medquad', 'sample', folder, archive, URL, 'csv:FILE' or
     rows,account = read_xml(path, progress)
     verified = account['digest'] == medquad['digest']
     if not verified and medquad['commit'] in url:
-        raise MedqaError(f'{path} is not MedQuAD at {medquad["commit"][:7]} (content digest differs): delete it and try again')
+        raise MedqaError(f'{path} is not MedQuAD at {medquad["commit"][:7]} (content digest differs): delete it and '
+                         'try again')
     if verified: name,url,licence = medquad['name'],medquad['url'],medquad['licence']
-    return rows, dict(name=name, url=url, licence=licence, verified=verified, **account)
+    return rows, dict(name=name, url=url, licence=licence, verified=verified if spec != 'sample' else None, **account)

@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/splitting.html.md"""
 
 # %% auto #0
 __all__ = ['root', 'ties', 'group_rows', 'unit_hash', 'assign_groups', 'word_ids', 'shingles', 'rare_first', 'candidates',
-           'near_pairs', 'jaccard', 'repeats', 'separate', 'leakage', 'twins_of', 'random_split', 'split_rows']
+           'jaccard', 'near_pairs', 'repeats', 'separate', 'twins_of', 'leakage', 'random_split', 'split_rows']
 
 # %% ../../nbs/core/08_splitting.ipynb #ce1212a3
 import hashlib
@@ -38,7 +38,7 @@ def group_rows(df): # DataFrame of rows; returns a Series
     roots = pd.Series([root(parent, t[0]) for t in all_ties], index=df.index)
     return document(df.key).groupby(roots).transform('min').rename('group')
 
-# %% ../../nbs/core/08_splitting.ipynb #b6626ead
+# %% ../../nbs/core/08_splitting.ipynb #e9e01364
 def unit_hash(name, # Name of a group
     seed):          # Seed of the split
     "A number from 0 to 1 that only depends on name and seed"
@@ -52,9 +52,10 @@ def assign_groups(groups, # Series: group of each row
     "Split of each row"
     share = groups.value_counts(normalize=True)
     u = {g:1. if share[g] > giant else unit_hash(g, seed) for g in share.index}
-    return groups.map(lambda g: 'test' if u[g] < test else 'validation' if u[g] < test + validation else 'train').rename('split')
+    side = {g:'test' if o < test else 'validation' if o < test + validation else 'train' for g,o in u.items()}
+    return groups.map(side).rename('split')
 
-# %% ../../nbs/core/08_splitting.ipynb #ad2c3090
+# %% ../../nbs/core/08_splitting.ipynb #1d855cdb
 def word_ids(texts): # Series of text
     "Each text as an array of word numbers"
     ids = {}
@@ -65,7 +66,9 @@ def shingles(ids, # Array of word numbers
     "Sorted 64-bit hashes of the distinct n-grams; a shorter text is one n-gram"
     n = max(1, min(n, len(ids)))
     h = np.zeros(max(0, len(ids)-n+1), dtype=np.uint64)
-    for i in range(n): h = (h ^ ids[i:len(ids)-n+1+i]) * np.uint64(0x9E3779B97F4A7C15); h ^= h >> np.uint64(29)
+    for i in range(n):
+        h = (h ^ ids[i:len(ids)-n+1+i]) * np.uint64(0x9E3779B97F4A7C15)
+        h ^= h >> np.uint64(29)
     return np.unique(h)
 
 # %% ../../nbs/core/08_splitting.ipynb #2e936c10
@@ -86,7 +89,12 @@ def candidates(sets, # From `rare_first`
         yield from ((min(i,j), max(i,j)) for i in near if sizes[i] >= t*sizes[j] - 1e-9)
         for o in prefix: index.setdefault(o, []).append(j)
 
-# %% ../../nbs/core/08_splitting.ipynb #78840bd4
+# %% ../../nbs/core/08_splitting.ipynb #4047057f
+def jaccard(a, b): # Sorted arrays without repeats
+    "Size of the intersection over size of the union"
+    both = len(np.intersect1d(a, b, assume_unique=True))
+    return both/(len(a) + len(b) - both)
+
 def near_pairs(texts, # Series of text
     t=0.8):           # Jaccard index from which two texts count as the same
     "All pairs of row labels whose texts are near-duplicates"
@@ -101,11 +109,6 @@ def near_pairs(texts, # Series of text
     near += [(k, k) for k in keep]
     pairs = [(labels[a], labels[b]) for i,j in near for a in members[i] for b in members[j] if i != j or a < b]
     return pd.DataFrame(pairs, columns=['a','b'])
-
-def jaccard(a, b): # Sorted arrays without repeats
-    "Size of the intersection over size of the union"
-    both = len(np.intersect1d(a, b, assume_unique=True))
-    return both/(len(a) + len(b) - both)
 
 # %% ../../nbs/core/08_splitting.ipynb #b3d6fca7
 def repeats(df,    # Rows with `split`
@@ -124,7 +127,13 @@ def separate(df, # Rows with `split`
     df = df[~repeats(df, pairs, 'test', ['train'])]
     return df[~repeats(df, pairs, 'validation', ['train','test'])]
 
-# %% ../../nbs/core/08_splitting.ipynb #f6b905eb
+# %% ../../nbs/core/08_splitting.ipynb #8117b567
+def twins_of(held, train, # DataFrames of rows
+    pairs):               # From `near_pairs`
+    "Labels of held-out rows with a near-duplicate in training"
+    h,t = set(held.index),set(train.index)
+    return {x for a,b in zip(pairs.a, pairs.b) for x,y in ((a,b),(b,a)) if x in h and y in t}
+
 def leakage(df, # Rows
     pairs,      # From `near_pairs`
     split):     # Series: split of each row
@@ -132,14 +141,9 @@ def leakage(df, # Rows
     train,held = df[split == 'train'],df[split != 'train']
     known = lambda col: col(held).isin(set(col(train)) - {''}).sum()
     cuis = {c for o in train.cuis for c in o}
-    return dict(rows=len(held), focus=int(known(lambda d: plain(d.focus))), cui=sum(not cuis.isdisjoint(o) for o in held.cuis),
+    return dict(rows=len(held), focus=int(known(lambda d: plain(d.focus))),
+                cui=sum(not cuis.isdisjoint(o) for o in held.cuis),
                 question=int(known(lambda d: plain(d.question))), near_duplicate=len(twins_of(held, train, pairs)))
-
-def twins_of(held, train, # DataFrames of rows
-    pairs):               # From `near_pairs`
-    "Labels of held-out rows with a near-duplicate in training"
-    h,t = set(held.index),set(train.index)
-    return {x for a,b in zip(pairs.a, pairs.b) for x,y in ((a,b),(b,a)) if x in h and y in t}
 
 def random_split(df, # Rows with `split`
     seed=0):         # Seed

@@ -1,0 +1,44 @@
+"""The data stage on all of MedQuAD. Set MEDQA_MEDQUAD to the archive of commit 577bd37 (tar.gz) to run these."""
+import os
+import pytest
+
+archive = os.environ.get('MEDQA_MEDQUAD')
+pytestmark = pytest.mark.skipif(not archive, reason='MEDQA_MEDQUAD does not name an archive of MedQuAD')
+
+@pytest.fixture(scope='module')
+def made():
+    from medqa_nb.data import make_splits
+    return make_splits([archive], split_seed=0)
+
+def test_every_file_and_pair_is_accounted_for(made):
+    r = made[1]
+    assert (r['files'], r['pairs'], r['answered'], r['broken']) == (11274, 47457, 16423, [])
+    assert r['sources'][0]['verified'] and r['kept'] == sum(r['splits'].values()) == len(made[0])
+
+def test_nothing_leaks(made):
+    leaks = made[1]['leakage']
+    assert [leaks[k] for k in ('focus', 'cui', 'question', 'near_duplicate')] == [0]*4
+    assert leaks['random_split']['focus'] > 0.7*leaks['random_split']['rows']
+
+def test_near_duplicates_agree_with_minhash(made):
+    "Whatever MinHash finds across the sides and the exact Jaccard index confirms would be a leak"
+    datasketch = pytest.importorskip('datasketch')
+    from medqa_nb.core.splitting import jaccard, shingles, word_ids
+    df = made[0]
+    sets = dict(zip(df.key, map(shingles, word_ids(df.answer))))
+    lsh = datasketch.MinHashLSH(threshold=0.7, num_perm=128)
+    def sketch(k):
+        m = datasketch.MinHash(num_perm=128)
+        m.update_batch([o.tobytes() for o in sets[k]])
+        return m
+    for k in df.key[df.split != 'train']: lsh.insert(k, sketch(k))
+    train = df[df.split == 'train'].sample(2000, random_state=0)
+    found = [(k, o) for k in train.key for o in lsh.query(sketch(k)) if jaccard(sets[k], sets[o]) >= 0.8]
+    assert not found
+
+def test_the_tiny_base_has_seen_no_held_out_row(made):
+    "Training rows under the shares of cpu_config.yaml are training rows under the default shares too"
+    from medqa_nb.data import make_splits
+    wide,_ = make_splits([archive], split_seed=0, validation=0.08, test=0.3)
+    df = made[0]
+    assert set(wide.key[wide.split == 'train']) <= set(df.key[df.split == 'train'])
