@@ -1,12 +1,12 @@
 """Make the embedded tiny base model: a Llama of 4.2 M weights, pre-trained on running text, written to medqa_nb/assets/tiny.
 
-Its text is the answers of MedQuAD's training split (seed 0) as plain prose: no question, no validation or test row.
+Its text is the answers of MedQuAD's training split (seed 0, the held-out shares of cpu_config.yaml) as plain prose: no question, no validation or test row.
 Two steps, because the second wants a GPU and the first wants the data:
 
   python bench/make_tiny_base.py text --source MedQuAD.tar.gz --out FOLDER   # FOLDER/text.jsonl and the tokenizer
-  python bench/make_tiny_base.py train --out FOLDER [--steps 1100]           # FOLDER/model, to be copied into assets/tiny
+  python bench/make_tiny_base.py train --out FOLDER [--steps 700]           # FOLDER/model, to be copied into assets/tiny
 """
-import argparse, json, math, random, time
+import argparse, hashlib, json, math, random, time
 from pathlib import Path
 
 SPECIAL = ['<|begin_of_text|>', '<|end_of_text|>', '<|finetune_right_pad_id|>', '<|start_header_id|>', '<|end_header_id|>',
@@ -25,8 +25,11 @@ def write_text(source, out):
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
     from medqa_nb.data import make_splits
-    df,_ = make_splits([source], split_seed=0)
-    texts = df[df.split == 'train'].answer.drop_duplicates().tolist()
+    # the widest held-out shares that a default config uses, so that whoever splits with seed 0 tests on unseen text
+    df,_ = make_splits([source], split_seed=0, validation=0.08, test=0.3)
+    df = df[df.split == 'train']
+    (out/'rows.txt').write_text(hashlib.sha256('\n'.join(sorted(df.key)).encode()).hexdigest())
+    texts = df.answer.drop_duplicates().tolist()
     random.Random(0).shuffle(texts)
     (out/'text.jsonl').write_text(''.join(json.dumps(t) + '\n' for t in texts))
     tok = Tokenizer(models.BPE())
@@ -93,6 +96,6 @@ def train(out, steps, width=512, batch=96):
 if __name__ == '__main__':
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('step', choices=['text', 'train']); ap.add_argument('--source'); ap.add_argument('--out', type=Path, required=True)
-    ap.add_argument('--steps', type=int, default=1100)
+    ap.add_argument('--steps', type=int, default=700)
     a = ap.parse_args(); a.out.mkdir(parents=True, exist_ok=True)
     write_text(a.source, a.out) if a.step == 'text' else train(a.out, a.steps)

@@ -16,7 +16,7 @@ from .core.files import MedqaError, read_json, read_table, write_json, write_tab
 from .core.rewriting import rewrite_rows, variety
 from .core.runs import consumed
 
-# %% ../nbs/02_augmentation.ipynb #a5d5d9c8
+# %% ../nbs/02_augmentation.ipynb #ce78f055
 def held_questions(run): # `Run` with data
     "Questions of validation and test"
     return pd.concat([read_table(run.path('data', f'{k}.parquet')).question for k in ('validation','test')])
@@ -25,8 +25,9 @@ def template_rows(run, # `Run` with data
     train,             # Its training rows
     n):                # Rows wanted
     "New rows by rules, and {reason: rejected}"
-    synonyms = run.path('data', 'synonyms.json')
-    return rewrite_rows(train, held_questions(run), n, read_json(synonyms) if synonyms.exists() else None, run.config.run.seed)
+    path = run.path('data', 'synonyms.json')
+    synonyms = read_json(path) if path.exists() else None
+    return rewrite_rows(train, held_questions(run), n, synonyms, run.config.run.seed)
 
 # %% ../nbs/02_augmentation.ipynb #b4d968d5
 def no_rows(run, train, n):
@@ -39,14 +40,15 @@ def claude_rows(run, train, n):
 
 methods = dict(template=template_rows, none=no_rows, claude=claude_rows)
 
-# %% ../nbs/02_augmentation.ipynb #0e202574
+# %% ../nbs/02_augmentation.ipynb #126af3f1
 def account(planned, # Rows wanted
     train, new,      # Training rows; accepted rows
     rejected):       # {reason: rows}
     "The report of the stage"
     drawn = len(new) + sum(rejected.values())
     return dict(planned=planned, submitted=drawn, succeeded=drawn, failed={}, accepted=len(new), rejected=rejected,
-                dollars=dict(quoted=0, spent=0), coverage=dict(before=variety(train), after=variety(pd.concat([train, new]))))
+                dollars=dict(quoted=0, spent=0),
+                coverage=dict(before=variety(train), after=variety(pd.concat([train, new]))))
 
 # %% ../nbs/02_augmentation.ipynb #d8cb886e
 def rows_hash(df): # Rows

@@ -54,7 +54,7 @@ class Ticker:
         print(f'{chr(13) if self.tty else ""}step {n}/{total}, loss {logs["loss"]:.3f}{left}   ',
               end='\n' if not self.tty or n >= total else '', flush=True)
 
-# %% ../nbs/08_cli.ipynb #ad90fe0d
+# %% ../nbs/08_cli.ipynb #7039ab67
 def do_demo(a):
     "The whole way on the embedded model and sample: data, training, evaluation, a table of base against tuned"
     from medqa_nb.flows import demo_settings, run_all
@@ -62,11 +62,11 @@ def do_demo(a):
     t0 = time.time()
     a.run = a.run or 'demo'
     run = open_run(a, demo_settings())
-    print(f'{run}\nEverything here is small: a model of 4 M weights and 300 questions, so that you see each stage work.')
+    print(f'{run}\nEverything here is small: a model of 4 M weights and some 300 questions, so that you see each stage work.')
     print('It is no medical advice.')
-    run_all(run)
+    run_all(run, progress=Ticker())
     examples(run)
-    print(report_table(run.done('evaluation')))
+    print(report_table(run.done('evaluation')).to_string())
     print(f'report: {run.path("evaluation", "report.md")}   ({time.time()-t0:.0f} s)')
 
 def do_doctor(a):
@@ -123,11 +123,11 @@ def brief(report): # A stage's report; returns its short values
     "What of a report fits on a few lines"
     return {k:v for k,v in (report or {}).items() if len(json.dumps(v)) < 200}
 
-# %% ../nbs/08_cli.ipynb #eeb0c215
+# %% ../nbs/08_cli.ipynb #59d79ad9
 def do_run(a):
     "All stages"
     from medqa_nb.flows import run_all
-    run_all(open_run(a))
+    run_all(open_run(a), progress=Ticker())
 
 def examples(run, n=2): # `Run` with evaluation; how many questions
     "Print answers of base and adapter to the same questions"

@@ -50,18 +50,20 @@ def token_counts(texts, # Texts
     texts = list(texts)
     return np.array([n for i in range(0, len(texts), 512) for n in count(texts[i:i+512])]), False
 
-# %% ../nbs/01_data.ipynb #3e9e4045
+# %% ../nbs/01_data.ipynb #df87b26f
 def token_stats(df, # Rows
     base=None,      # Folder of the base model, or None
-    lengths=(256, 512, 768, 1024, 1536, 2048)): # Sequence lengths to report for
+    lengths=(256, 512, 768, 1024, 1536, 2048), # Sequence lengths to report for
+    most=4000):     # Rows counted; of more rows, that many are drawn
     "Percentiles of tokens in an answer, and the share of rows that a maximum length would cut"
+    df = df.sample(min(most, len(df)), random_state=0)
     n,estimated = token_counts(df.answer, base)
     whole = n + token_counts(df.question, base)[0] + template_tokens
     p50,p90,p99 = (round(float(o)) for o in np.percentile(n, (50, 90, 99)))
     return dict(p50=p50, p90=p90, p99=p99, truncated={str(l):round(float((whole > l).mean()), 4) for l in lengths},
-                estimated=estimated, tokenizer=None if estimated else Path(base).name)
+                rows=len(df), estimated=estimated, tokenizer=None if estimated else Path(base).name)
 
-# %% ../nbs/01_data.ipynb #c0b945b3
+# %% ../nbs/01_data.ipynb #a3ec520b
 schema = ['key','source','url','focus','cuis','qtype','question','answer','group','split','origin','parent']
 
 def prepare(sources,  # List of sources
@@ -80,8 +82,9 @@ def prepare(sources,  # List of sources
     funnel.append(dict(step='apart from training', rows=len(df)))
     sizes = df.split.value_counts()
     kept = df.archive.value_counts()
-    report = dict(files=sum(o['files'] for o in accounts), pairs=len(rows), answered=funnel[1]['rows'], kept=len(df), funnel=funnel,
-        splits={k:int(sizes.get(k, 0)) for k in ('train','validation','test')}, leakage=leaks, tokens=token_stats(df, base),
+    report = dict(files=sum(o['files'] for o in accounts), pairs=len(rows), answered=funnel[1]['rows'], kept=len(df),
+        funnel=funnel, splits={k:int(sizes.get(k, 0)) for k in ('train','validation','test')}, leakage=leaks,
+        tokens=token_stats(df, base),
         sources=[{**o, 'rows':int(kept.get(i, 0))} for i,o in enumerate(accounts)],
         broken=[n for o in accounts for n in o['broken']], seconds=round(time.time()-start, 1))
     return df.assign(parent=pd.array([None]*len(df), dtype='string'))[schema + ['synonyms']], report
@@ -91,12 +94,12 @@ def make_splits(sources, *args, **kwargs): # As `prepare`
     df,report = prepare(sources, *args, **kwargs)
     return df[schema], report
 
-# %% ../nbs/01_data.ipynb #fb2ff7c4
+# %% ../nbs/01_data.ipynb #dc481662
 def check_sizes(report): # Report from `prepare`
     "MedqaError if a split came out empty"
     empty = [k for k,n in report['splits'].items() if not n]
-    if empty: raise MedqaError(f'data: no row is left for {" and ".join(empty)} (of {report["kept"]}): raise data.validation and '
-                               'data.test, or add sources')
+    if empty: raise MedqaError(f'data: no row is left for {" and ".join(empty)} (of {report["kept"]}): raise '
+                               'data.validation and data.test, or add sources')
 
 # %% ../nbs/01_data.ipynb #d8bf07ed
 def train_synonyms(df): # Rows with `synonyms`; returns {document: [names]}

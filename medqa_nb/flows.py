@@ -62,14 +62,15 @@ def status(run): # `Run`; returns a DataFrame, one row a stage
         return 'begun' if run.path(n, 'settings.json').exists() else 'to do'
     return pd.DataFrame([dict(stage=n, state=row(n)) for n in STAGES])
 
-# %% ../nbs/07_flows.ipynb #2a87a1e8
+# %% ../nbs/07_flows.ipynb #03f774de
 def run_all(run,   # `Run`
             stages=('data', 'augmentation', 'training', 'evaluation', 'release'), # In order
-            say=print): # Called with lines that a user should see
+            say=print, # Called with lines that a user should see
+            progress=None): # Called with the trainer's state and logs after each step
     "Do all stages in this process; finished ones are passed over"
     for name in stages:
         t0,was = time.time(),run.done(name)
-        stage(name)(run, **(dict(say=say) if name in ('training',) else {}))
+        stage(name)(run, **(dict(say=say, progress=progress) if name == 'training' else {}))
         say(f'{name}: ' + ('found done' if was else f'done in {time.time()-t0:.0f} s'))
     return run.done('evaluation')
 

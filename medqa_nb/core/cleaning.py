@@ -25,7 +25,7 @@ def tidy_spaces(s): # Text
     s = re.sub(r'(?:^|\n| {2,})-[ \n]+(?=\S)', '\n- ', s)
     return re.sub(r' {2,}', ' ', s).strip()
 
-# %% ../../nbs/core/07_cleaning.ipynb #53ffba82
+# %% ../../nbs/core/07_cleaning.ipynb #e0c08f32
 def drop_key_points(s): # Text after `tidy_spaces`
     "Remove an opening list of key points, if text follows it"
     return re.sub(r'\AKey Points\n(?:- [^\n]*\n)*(?=[^-\s])', '', s)
@@ -35,7 +35,8 @@ def drop_label(s): # Text
     return re.sub(r'\ASummary ?: *', '', s)
 
 agency = re.compile(r'\n(?:(?:NIH|CDC|FDA): ?[^\n]{3,90}|'
-                    r'(?=[A-Z])(?:[^\n.]{0,60}\b)?(?:Administration|Agency|Institutes?|Centers? for|Department of|Dept\. of|Bureau|Genetics Home Reference)\b[^\n.]{0,70})\Z')
+                    r'(?=[A-Z])(?:[^\n.]{0,60}\b)?(?:Administration|Agency|Institutes?|Centers? for|'
+                    r'Department of|Dept\. of|Bureau|Genetics Home Reference)\b[^\n.]{0,70})\Z')
 
 def drop_agency(s): # Text
     "Remove an agency's name from the last line"

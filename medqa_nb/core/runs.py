@@ -34,13 +34,14 @@ def store_root(): # Folder that outlives the machine
     drive = content() and content()/'drive'/'MyDrive'
     return drive/'medqa_nb' if drive and drive.is_dir() else local_root()
 
-# %% ../../nbs/core/03_runs.ipynb #93d82c0a
+# %% ../../nbs/core/03_runs.ipynb #173ad89a
 def scratch_root():
-    "Under nbdev's tests, give this process a root of its own that vanishes with it"
+    "Under nbdev's tests, give this process a root of its own that vanishes with it, quick jobs, and one thread"
     if not os.environ.get('IN_TEST') or os.environ.get('MEDQA_SCRATCH') == str(os.getpid()): return
     root = tempfile.mkdtemp(prefix='medqa-')
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    os.environ.update(MEDQA_ROOT=root, MEDQA_SCRATCH=str(os.getpid()))
+    os.environ.update(MEDQA_ROOT=root, MEDQA_SCRATCH=str(os.getpid()), OMP_NUM_THREADS='1')
+    os.environ.setdefault('MEDQA_CONFIG', str(assets('quick_config.yaml')))
 
 # %% ../../nbs/core/03_runs.ipynb #4faf53b4
 def homes(name): # Name of a run, or its folder; returns (local, store)
@@ -149,11 +150,13 @@ def lease(self:Run, minutes=30): # Age from which another machine's lease counts
         self.notes.append(f'another machine ({old["machine"]}) used this run {age:.0f} minutes ago: stop it before you go on')
     write_json(p, dict(machine=machine_id(), time=time.time()))
 
-# %% ../../nbs/core/03_runs.ipynb #96abd40a
+# %% ../../nbs/core/03_runs.ipynb #b7ee9c3d
 def new_config(has_gpu=None): # None looks for nvidia-smi, which needs no torch
-    "Settings of a new run: the defaults, or the small ones on a machine without a GPU"
+    "Settings of a new run: the defaults (small ones on a machine without a GPU), and over them the file that MEDQA_CONFIG names"
     if has_gpu is None: has_gpu = bool(shutil.which('nvidia-smi'))
-    return Config() if has_gpu else Config().update(load_config(assets('cpu_config.yaml')), 'cpu_config.yaml')
+    cfg = Config() if has_gpu else Config().update(load_config(assets('cpu_config.yaml')), 'cpu_config.yaml')
+    mine = os.environ.get('MEDQA_CONFIG')
+    return cfg.update(load_config(mine), mine) if mine else cfg
 
 def current_run(): # Returns a name or None
     "The run that was opened last"

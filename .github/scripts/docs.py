@@ -1,0 +1,151 @@
+"""Build the docs site from the notebooks with pandoc, check every internal link, and write README.md from the index.
+
+  python .github/scripts/docs.py            # .site/, and exit 1 on a broken link
+  python .github/scripts/docs.py --readme   # README.md only
+  python .github/scripts/docs.py --check    # exit 1 if README.md is not what the index says
+"""
+import argparse, html, os, re, shutil, sys
+from pathlib import Path
+import nbformat, pypandoc
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT/'.site'
+CSS = '''
+:root{--fg:#1d2330;--bg:#fff;--soft:#f5f6f9;--line:#e1e4ea;--link:#0a5fb4;--dim:#5d6675}
+@media(prefers-color-scheme:dark){:root{--fg:#dfe3ea;--bg:#15181d;--soft:#1e2229;--line:#323843;--link:#6cb2ff;--dim:#98a1af}}
+*{box-sizing:border-box}body{margin:0;font:16px/1.6 system-ui,sans-serif;color:var(--fg);background:var(--bg)}
+a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
+.page{display:grid;grid-template-columns:230px minmax(0,46rem) 200px;gap:2.5rem;max-width:82rem;margin:auto;padding:1.5rem}
+nav{position:sticky;top:1.5rem;align-self:start;max-height:95vh;overflow:auto;font-size:.86rem}nav a{display:block;padding:.12rem 0;color:var(--dim)}
+nav a.here{color:var(--fg);font-weight:600}nav b{display:block;margin:.9rem 0 .2rem}nav ul{list-style:none;padding-left:.8rem;margin:0}
+h1{line-height:1.2;margin-top:0}h2{margin-top:2.2rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
+blockquote{margin:0 0 1.2rem;color:var(--dim);border-left:3px solid var(--line);padding-left:1rem}
+pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow:auto;font-size:.83rem;line-height:1.45}
+code{font-family:ui-monospace,monospace;font-size:.88em}.out pre{background:none;border-style:dashed}
+table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
+img{max-width:100%}.out img{background:#fff;border-radius:6px}details summary{cursor:pointer;color:var(--dim);font-size:.85rem}
+.doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}
+span.kw,span.cf{color:#b0307a}span.st{color:#2a7d3f}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#b35900}
+@media(prefers-color-scheme:dark){span.kw,span.cf{color:#f08ac0}span.st{color:#8ecf9b}span.dv,span.fl{color:#f0b070}}
+@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none}nav.toc{display:none}}
+'''
+
+def notebooks():
+    "Notebooks in reading order: index, stages, core"
+    nbs = ROOT/'nbs'
+    return [nbs/'index.ipynb', *sorted(p for p in nbs.glob('[0-9]*.ipynb')), *sorted((nbs/'core').glob('*.ipynb'))]
+
+def directives(cell):
+    "Words of the `#|` lines of a code cell, and the source without them"
+    lines = cell.source.splitlines()
+    d = [l[2:].strip().rstrip(':') for l in lines if l.startswith('#|')]
+    return ' '.join(d), '\n'.join(l for l in lines if not l.startswith('#|')).strip('\n')
+
+def output_md(o, plain):
+    "Markdown of one output; `plain` leaves out what a README cannot show"
+    if o.output_type == 'stream': return f'```\n{o.text.rstrip()}\n```'
+    if o.output_type == 'error': return ''
+    data = o.data
+    if 'text/markdown' in data: return data['text/markdown']
+    if 'text/html' in data and not plain: return '```{=html}\n' + re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S) + '\n```'
+    if 'image/png' in data and not plain: return f'![](data:image/png;base64,{data["image/png"].strip()})'
+    text = data.get('text/plain', '')
+    return f'```\n{text}\n```' if text and not text.startswith(('<IPython', '<Figure', 'VBox(', 'Form')) else ''
+
+def doc_md(source, module):
+    "Signatures and documented parameters of what a cell exports, as Markdown"
+    import ast, importlib, inspect
+    from fastcore.docments import docments
+    out = []
+    for n in ast.parse(source).body:
+        if not isinstance(n, (ast.FunctionDef, ast.ClassDef)) or n.name.startswith('_'): continue
+        obj = getattr(importlib.import_module(module), n.name, None)
+        if obj is None or n.decorator_list: continue
+        try: sig = docments(obj, full=True, returns=False)
+        except Exception: continue # a signature that docments cannot read has no table
+        rows = [f'| {k} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ")} |'
+                for k,v in sig.items() if k not in ('self', 'return')]
+        doc = ast.get_docstring(n) or ''
+        out.append(f':::: {{.doc #{n.name}}}\n**{n.name}**: {doc}\n\n' + ('| parameter | default | |\n|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
+    return '\n\n'.join(out)
+
+def notebook_md(path, plain=False):
+    "A notebook as Markdown"
+    nb,out,module = nbformat.read(path, 4),[],None
+    for c in nb.cells:
+        if c.cell_type == 'markdown': out.append(c.source); continue
+        if c.cell_type != 'code': continue
+        d,src = directives(c)
+        if m := re.search(r'default_exp (\S+)', d): module = f'medqa_nb.{m[1]}'
+        if 'hide' in d.split() or 'default_exp' in d: continue
+        exported = 'export' in d.split()
+        if src and 'echo: false' not in d:
+            code = f'```python\n{src}\n```'
+            out.append(f'::: {{.source}}\n{code}\n:::' if exported and not plain else code)
+            if exported and module and not plain and (t := doc_md(src, module)): out.append(t)
+        for o in c.get('outputs', []):
+            if t := output_md(o, plain): out.append(t if plain else f'::: out\n{t}\n:::')
+    return '\n\n'.join(out) + '\n'
+
+def link_to_html(md): return re.sub(r'\]\(((?!https?:)[^)#]+)\.ipynb(#[^)]*)?\)', r'](\1.html\2)', md)
+
+def title(path):
+    "A notebook's first heading"
+    for c in nbformat.read(path, 4).cells:
+        if c.cell_type == 'markdown' and (m := re.match(r'# (.+)', c.source)): return m[1]
+    return path.stem
+
+def page(path, pages):
+    "A notebook as a whole HTML page"
+    rel = path.relative_to(ROOT/'nbs').with_suffix('.html')
+    up = '../'*(len(rel.parts)-1)
+    toc = pypandoc.convert_text(link_to_html(notebook_md(path)), 'html5', 'markdown-yaml_metadata_block', extra_args=['--toc', '--toc-depth=2', '--template', str(TOC)])
+    body,_,tree = toc.partition('<!--TOC-->')
+    links = ''.join((f'<b>{"Stages" if r.parts[0] != "core" else "Core"}</b>' if first else '') +
+                    f'<a href="{up}{r.as_posix()}"{" class=here" if r == rel else ""}>{html.escape(t)}</a>' for r,t,first in pages)
+    return rel, f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>{html.escape(title(path))} · medqa_nb</title><link rel="stylesheet" href="{up}style.css"><div class="page"><nav>{links}</nav><main>{body}</main><nav class="toc">{tree}</nav></div></html>'''
+
+TOC = OUT/'template.html'
+
+def build():
+    "Write the site; returns the broken links"
+    shutil.rmtree(OUT, ignore_errors=True); OUT.mkdir()
+    (OUT/'style.css').write_text(CSS); TOC.write_text('$body$<!--TOC-->$toc$')
+    nbs = notebooks()
+    rels = [p.relative_to(ROOT/'nbs').with_suffix('.html') for p in nbs]
+    pages = [(r, title(p), i == 1 or (r.parts[0] == 'core' and rels[i-1].parts[0] != 'core')) for i,(p,r) in enumerate(zip(nbs, rels))]
+    for p in nbs:
+        rel,text = page(p, pages)
+        (OUT/rel).parent.mkdir(exist_ok=True); (OUT/rel).write_text(text)
+    TOC.unlink()
+    return broken_links()
+
+def broken_links():
+    "Internal links whose file or anchor does not exist"
+    bad,ids = [],{p:set(re.findall(r'id="([^"]+)"', p.read_text())) for p in OUT.rglob('*.html')}
+    for p in ids:
+        for href in re.findall(r'href="([^"]+)"', p.read_text()):
+            if re.match(r'[a-z]+:', href): continue
+            file,_,anchor = href.partition('#')
+            target = (p.parent/file).resolve() if file else p
+            if not target.exists() or (anchor and target in ids and anchor not in ids[target]): bad.append(f'{p.relative_to(OUT)}: {href}')
+    return bad
+
+def readme():
+    "README.md from the index: links go to the notebooks"
+    md = re.sub(r'\]\((\d\d_[a-z]+\.ipynb)\)', r'](nbs/\1)', notebook_md(ROOT/'nbs/index.ipynb', plain=True))
+    return '<!-- made from nbs/index.ipynb by .github/scripts/docs.py; edit there -->\n\n' + pypandoc.convert_text(md, 'gfm', 'gfm', extra_args=['--wrap=preserve'])
+
+if __name__ == '__main__':
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--readme', action='store_true'); ap.add_argument('--check', action='store_true')
+    a = ap.parse_args()
+    os.chdir(ROOT)
+    if a.readme: (ROOT/'README.md').write_text(readme()); sys.exit()
+    if a.check:
+        same = (ROOT/'README.md').read_text() == readme()
+        sys.exit(None if same else 'README.md is not what nbs/index.ipynb says: python .github/scripts/docs.py --readme')
+    bad = build()
+    print(f'{len(list(OUT.rglob("*.html")))} pages in {OUT.name}, {len(bad)} broken links', *bad, sep='\n')
+    sys.exit(1 if bad else 0)
