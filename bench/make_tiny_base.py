@@ -86,6 +86,8 @@ def train(out, steps, width=512, batch=96):
             step += 1
             if step % 500 == 0 or step == steps:
                 print(f'step {step} loss {float(loss):.3f} held out {held_loss():.3f} seconds {time.time()-t0:.0f}', flush=True)
+    with torch.no_grad(): # the chat's end of turn has no plain text: it starts out meaning what the end of a text means
+        model.model.embed_tokens.weight[6] = model.model.embed_tokens.weight[end]
     model.generation_config.eos_token_id = [6, 1]
     model.to(torch.float16).save_pretrained(out/'model')
     model.float().eval()

@@ -8,12 +8,12 @@ Docs: https://medqa-nb.github.io/medqa_nb/comparison.html.md"""
 __all__ = ['section_of', 'settings_of', 'setting_name', 'planned', 'read_ledger', 'run_one', 'verdict', 'analyse', 'report_text',
            'compare']
 
-# %% ../nbs/05_comparison.ipynb #0c9f2ac8
+# %% ../nbs/05_comparison.ipynb #e32776a8
 import itertools, json, time
 
 from .core.config import Config, check_field, fields
 from .core.files import MedqaError, read_json, read_table, write_json, write_table, write_whole
-from .core.runs import Run, consumed, scratch_root
+from .core.runs import Run, consumed
 
 # %% ../nbs/05_comparison.ipynb #9eaf9965
 def section_of(key): # Name of a setting; returns its section
@@ -67,10 +67,11 @@ def run_one(run, o, train, valid): # `Run`; a planned run; rows to learn from an
     scores = score_table(a.key, a.answer, valid.set_index('key').answer[a.key])
     return dict(o, state='done', peak_gib=r['peak_gib'], seconds=r['seconds'], units=None), scores.assign(id=o['id'])
 
-# %% ../nbs/05_comparison.ipynb #984a18bb
+# %% ../nbs/05_comparison.ipynb #30c33f42
 def verdict(d): # {mean, ci95, p_holm}; returns a word
     "Better, worse, or cannot tell"
-    return 'cannot tell' if d['ci95'][0] <= 0 <= d['ci95'][1] or d['p_holm'] > .05 else 'better' if d['mean'] > 0 else 'worse'
+    lo,hi = d['ci95']
+    return 'cannot tell' if lo is None or lo <= 0 <= hi or d['p_holm'] > .05 else 'better' if d['mean'] > 0 else 'worse'
 
 def analyse(run, scores, valid): # `Run`; long scores with id; rows answered. Returns the report
     "Differences of each setting from the first, on the metric that was chosen beforehand"
@@ -89,13 +90,14 @@ def analyse(run, scores, valid): # `Run`; long scores with id; rows answered. Re
     for n,p in zip(diffs, holm([d['p'] for d in diffs.values()])): diffs[n]['p_holm'] = p; diffs[n]['verdict'] = verdict(diffs[n])
     return dict(metric=metric, reference=first, settings=settings, differences=diffs, n=len(valid), groups=int(valid.group.nunique()))
 
-# %% ../nbs/05_comparison.ipynb #78da202d
+# %% ../nbs/05_comparison.ipynb #3b00045f
 def report_text(r): # Report; returns Markdown
     "report.md: the verdict in words first, then the table"
+    from medqa_nb.core.statistics import in_words
     lines = [f'- {n} is {d["verdict"]}' + (f' than {r["reference"]}' if d['verdict'] != 'cannot tell' else f' against {r["reference"]}') +
-             f': {d["mean"]:+.4f} {r["metric"]} ({d["ci95"][0]:+.4f} to {d["ci95"][1]:+.4f}), p {d["p_holm"]:.3f}' for n,d in r['differences'].items()]
-    table = [f'| {n} | {s["mean"]:.4f} | {s["ci95"][0]:.4f} to {s["ci95"][1]:.4f} | {", ".join(f"{x:.4f}" for x in s["seeds"])} |' for n,s in r['settings'].items()]
-    return '\n'.join(['# Comparison', '', *lines, '', f'| setting | {r["metric"]} | 95% interval | each seed |', '|---|---|---|---|', *table, '',
+             f': {in_words(d, 4)} {r["metric"]}' + ('' if d['p_holm'] is None else f', p {d["p_holm"]:.3f}') for n,d in r['differences'].items()]
+    table = [f'| {n} | {in_words(s, 4)} | {", ".join(f"{x:.4f}" for x in s["seeds"])} |' for n,s in r['settings'].items()]
+    return '\n'.join(['# Comparison', '', *lines, '', f'| setting | {r["metric"]} (95% interval) | each seed |', '|---|---|---|', *table, '',
         f'{r["n"]} validation questions in {r["groups"]} groups; intervals over groups, the spread between seeds is shown and not modelled.', ''])
 
 # %% ../nbs/05_comparison.ipynb #2c3cf905

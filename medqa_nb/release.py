@@ -8,11 +8,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/release.html.md"""
 __all__ = ['licence', 'base_name', 'release_name', 'known', 'data_lines', 'training_lines', 'evaluation_lines', 'card_text',
            'card', 'release']
 
-# %% ../nbs/06_release.ipynb #b420297e
+# %% ../nbs/06_release.ipynb #4285b1d7
 import time
 from .core.files import MedqaError, read_json, sha256, write_json, write_whole
 from .core.models import LLAMA, base_path
-from .core.runs import Run, consumed, copy_whole, scratch_root
+from .core.runs import Run, consumed, copy_whole
 
 # %% ../nbs/06_release.ipynb #302722b9
 def licence(base): # Folder or hub name of the base; returns (identifier, lines for the card)
@@ -56,11 +56,12 @@ def training_lines(cfg, r): # `Config`; report of the training stage
         f'{known(r.get("tokens_per_second"), "{:.0f}")} tokens/s, {known(r.get("sessions"))} session(s)',
         f'- best adapter at step {known((r.get("best") or {}).get("step"))}, loss on validation rows {known((r.get("best") or {}).get("value"), "{:.3f}")}']
 
-# %% ../nbs/06_release.ipynb #bb46ed33
+# %% ../nbs/06_release.ipynb #c2ff77b5
 def evaluation_lines(r): # Report of the evaluation stage; returns a Markdown table
     "Tuned against base with intervals, and what raised an alarm"
     if not r: return ['Not evaluated.']
-    def cell(o): return f'{o["mean"]:.3f} ({o["ci95"][0]:.3f} to {o["ci95"][1]:.3f})' if o and o['mean'] is not None else 'not recorded'
+    from medqa_nb.core.statistics import in_words
+    cell = lambda o: in_words(o) if o else 'not recorded'
     rows = [f'| {m} | {cell(r["systems"]["base"].get(m))} | {cell(r["systems"]["tuned"].get(m))} | {cell(d)} |' for m,d in r['differences'].items()]
     return [f'{r["n"]} test questions in {r["groups"]} groups of related diseases; 95% intervals by a bootstrap over groups.', '',
         '| metric | base | tuned | tuned minus base |', '|---|---|---|---|', *rows, '',

@@ -7,10 +7,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/training.html.md"""
 # %% auto #0
 __all__ = ['training_rows', 'training_plan', 'train']
 
-# %% ../nbs/03_training.ipynb #75db308f
+# %% ../nbs/03_training.ipynb #e417f6e5
 from .core.files import MedqaError, read_table, write_json
 from .core.planner import make_plan, plan_table, quote
-from .core.runs import Run, consumed, scratch_root
+from .core.runs import Run, consumed
 
 # %% ../nbs/03_training.ipynb #867e2156
 def training_rows(run): # `Run`; returns (training rows, validation rows)

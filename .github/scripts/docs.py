@@ -3,31 +3,36 @@
   python .github/scripts/docs.py            # .site/, and exit 1 on a broken link
   python .github/scripts/docs.py --readme   # README.md only
   python .github/scripts/docs.py --check    # exit 1 if README.md is not what the index says
+  python .github/scripts/docs.py --proc     # _proc/, ready for `quarto render`
 """
-import argparse, html, os, re, shutil, sys
+import argparse, ast, html, os, re, shutil, sys, tomllib
+from collections import Counter
 from pathlib import Path
 import nbformat, pypandoc
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT/'.site'
+URLS = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']['urls']
 CSS = '''
 :root{--fg:#1d2330;--bg:#fff;--soft:#f5f6f9;--line:#e1e4ea;--link:#0a5fb4;--dim:#5d6675}
 @media(prefers-color-scheme:dark){:root{--fg:#dfe3ea;--bg:#15181d;--soft:#1e2229;--line:#323843;--link:#6cb2ff;--dim:#98a1af}}
 *{box-sizing:border-box}body{margin:0;font:16px/1.6 system-ui,sans-serif;color:var(--fg);background:var(--bg)}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
-.page{display:grid;grid-template-columns:230px minmax(0,46rem) 200px;gap:2.5rem;max-width:82rem;margin:auto;padding:1.5rem}
+.page{display:grid;grid-template-columns:170px minmax(0,60rem) 190px;gap:2.5rem;max-width:92rem;margin:auto;padding:1.5rem}
+main>p,main>ul,main>ol,main>blockquote{max-width:46rem}
 nav{position:sticky;top:1.5rem;align-self:start;max-height:95vh;overflow:auto;font-size:.86rem}nav a{display:block;padding:.12rem 0;color:var(--dim)}
 nav a.here{color:var(--fg);font-weight:600}nav b{display:block;margin:.9rem 0 .2rem}nav ul{list-style:none;padding-left:.8rem;margin:0}
 h1{line-height:1.2;margin-top:0}h2{margin-top:2.2rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
 blockquote{margin:0 0 1.2rem;color:var(--dim);border-left:3px solid var(--line);padding-left:1rem}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow:auto;font-size:.83rem;line-height:1.45}
 code{font-family:ui-monospace,monospace;font-size:.88em}.out pre{background:none;border-style:dashed}
-table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
+table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}table,tr{border:0}col{width:auto!important}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
 img{max-width:100%}.out img{background:#fff;border-radius:6px}details summary{cursor:pointer;color:var(--dim);font-size:.85rem}
-.doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}
-span.kw,span.cf{color:#b0307a}span.st{color:#2a7d3f}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#b35900}
-@media(prefers-color-scheme:dark){span.kw,span.cf{color:#f08ac0}span.st{color:#8ecf9b}span.dv,span.fl{color:#f0b070}}
-@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none}nav.toc{display:none}}
+.doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}.doc p,.doc table{margin:.3rem 0}.doc :target,.doc:target{background:var(--soft)}
+.where,footer{font-size:.85rem;color:var(--dim)}footer{display:flex;justify-content:space-between;margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}
+span.kw,span.cf,span.im{color:#b0307a}span.st{color:#2a7d3f}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#b35900}
+@media(prefers-color-scheme:dark){span.kw,span.cf,span.im{color:#f08ac0}span.st{color:#8ecf9b}span.dv,span.fl{color:#f0b070}}
+@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none;columns:3}nav.toc{display:none}}
 '''
 
 def notebooks():
@@ -52,21 +57,48 @@ def output_md(o, plain):
     text = data.get('text/plain', '')
     return f'```\n{text}\n```' if text and not text.startswith(('<IPython', '<Figure', 'VBox(', 'Form')) else ''
 
+def exported_name(node):
+    "Public name that a top-level definition gives: `f`, `Class`, or `Class.method` for `@patch`; None if there is none"
+    if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith('_'): return None
+    if not any(isinstance(d, ast.Name) and d.id == 'patch' for d in node.decorator_list): return node.name
+    owner = node.args.args[0].annotation
+    return f'{owner.id}.{node.name}' if isinstance(owner, ast.Name) else None
+
+def symbols():
+    "Where each public name is explained: {name: page#anchor}; a name that two modules use is left out"
+    found = []
+    for p in notebooks():
+        rel = p.relative_to(ROOT/'nbs').with_suffix('.html').as_posix()
+        for c in nbformat.read(p, 4).cells:
+            if c.cell_type != 'code' or 'export' not in directives(c)[0].split(): continue
+            found += [(n, f'{rel}#api-{n}') for o in ast.parse(directives(c)[1]).body if (n := exported_name(o))]
+    n = Counter(name for name,_ in found)
+    return {name:where for name,where in found if n[name] == 1}
+
+def link_names(body, names, up):
+    "Make a public name that the prose sets in code a link to its explanation"
+    def link(m):
+        where = names.get(html.unescape(m[1]).removesuffix('()'))
+        return f'<a href="{up}{where}">{m[0]}</a>' if where else m[0]
+    parts = re.split(r'(<pre.*?</pre>|<a .*?</a>|<h\d.*?</h\d>)', body, flags=re.S)
+    return ''.join(p if i%2 else re.sub(r'<code>([\w.]+(?:\(\))?)</code>', link, p) for i,p in enumerate(parts))
+
 def doc_md(source, module):
     "Signatures and documented parameters of what a cell exports, as Markdown"
-    import ast, importlib, inspect
+    import importlib, inspect
     from fastcore.docments import docments
-    out = []
+    out,mod = [],importlib.import_module(module)
     for n in ast.parse(source).body:
-        if not isinstance(n, (ast.FunctionDef, ast.ClassDef)) or n.name.startswith('_'): continue
-        obj = getattr(importlib.import_module(module), n.name, None)
-        if obj is None or n.decorator_list: continue
+        if not (name := exported_name(n)): continue
+        owner,_,last = name.rpartition('.')
+        obj = getattr(getattr(mod, owner, None) if owner else mod, last, None)
+        if obj is None: continue
         try: sig = docments(obj, full=True, returns=False)
         except Exception: continue # a signature that docments cannot read has no table
-        rows = [f'| {k} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ")} |'
+        rows = [f'| {k} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ").replace("<", "&lt;")} |'
                 for k,v in sig.items() if k not in ('self', 'return')]
-        doc = ast.get_docstring(n) or ''
-        out.append(f':::: {{.doc #{n.name}}}\n**{n.name}**: {doc}\n\n' + ('| parameter | default | |\n|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
+        doc = (ast.get_docstring(n) or '').replace('<', '\\<')
+        out.append(f':::: {{.doc #api-{name}}}\n**{name}**: {doc}\n\n' + ('| parameter | default | |\n|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
     return '\n\n'.join(out)
 
 def notebook_md(path, plain=False):
@@ -77,13 +109,13 @@ def notebook_md(path, plain=False):
         if c.cell_type != 'code': continue
         d,src = directives(c)
         if m := re.search(r'default_exp (\S+)', d): module = f'medqa_nb.{m[1]}'
-        if 'hide' in d.split() or 'default_exp' in d: continue
+        if 'hide' in d.split() or 'default_exp' in d or 'include: false' in d: continue
         exported = 'export' in d.split()
         if src and 'echo: false' not in d:
             code = f'```python\n{src}\n```'
             out.append(f'::: {{.source}}\n{code}\n:::' if exported and not plain else code)
             if exported and module and not plain and (t := doc_md(src, module)): out.append(t)
-        for o in c.get('outputs', []):
+        for o in [] if 'output: false' in d else c.get('outputs', []):
             if t := output_md(o, plain): out.append(t if plain else f'::: out\n{t}\n:::')
     return '\n\n'.join(out) + '\n'
 
@@ -95,16 +127,24 @@ def title(path):
         if c.cell_type == 'markdown' and (m := re.match(r'# (.+)', c.source)): return m[1]
     return path.stem
 
-def page(path, pages):
+def page(path, pages, names):
     "A notebook as a whole HTML page"
     rel = path.relative_to(ROOT/'nbs').with_suffix('.html')
     up = '../'*(len(rel.parts)-1)
     toc = pypandoc.convert_text(link_to_html(notebook_md(path)), 'html5', 'markdown-yaml_metadata_block', extra_args=['--toc', '--toc-depth=2', '--template', str(TOC)])
     body,_,tree = toc.partition('<!--TOC-->')
+    i = next(i for i,p in enumerate(pages) if p[0] == rel)
+    colab = URLS['Repository'].replace('https://github.com', 'https://colab.research.google.com/github')
+    nb = f'blob/main/nbs/{path.relative_to(ROOT/"nbs").as_posix()}'
+    where = f'<p class="where"><a href="{colab}/{nb}">Open in Colab</a> · <a href="{URLS["Repository"]}/{nb}">This notebook on GitHub</a></p>'
+    body = link_names(body, names, up)
+    if rel.stem != 'index': body = body.replace('</h1>', '</h1>\n' + where, 1)
+    step = lambda j,form: f'<a href="{up}{pages[j][0].as_posix()}">{form.format(html.escape(pages[j][1]))}</a>' if 0 <= j < len(pages) else '<span></span>'
+    foot = f'<footer>{step(i-1, "← {}")}<span>not medical advice</span>{step(i+1, "{} →")}</footer>'
     links = ''.join((f'<b>{"Stages" if r.parts[0] != "core" else "Core"}</b>' if first else '') +
                     f'<a href="{up}{r.as_posix()}"{" class=here" if r == rel else ""}>{html.escape(t)}</a>' for r,t,first in pages)
     return rel, f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{html.escape(title(path))} · medqa_nb</title><link rel="stylesheet" href="{up}style.css"><div class="page"><nav>{links}</nav><main>{body}</main><nav class="toc">{tree}</nav></div></html>'''
+<title>{html.escape(title(path))} · medqa_nb</title><link rel="stylesheet" href="{up}style.css"><div class="page"><nav>{links}</nav><main>{body}{foot}</main><nav class="toc">{tree}</nav></div></html>'''
 
 TOC = OUT/'template.html'
 
@@ -115,8 +155,9 @@ def build():
     nbs = notebooks()
     rels = [p.relative_to(ROOT/'nbs').with_suffix('.html') for p in nbs]
     pages = [(r, title(p), i == 1 or (r.parts[0] == 'core' and rels[i-1].parts[0] != 'core')) for i,(p,r) in enumerate(zip(nbs, rels))]
+    names = symbols()
     for p in nbs:
-        rel,text = page(p, pages)
+        rel,text = page(p, pages, names)
         (OUT/rel).parent.mkdir(exist_ok=True); (OUT/rel).write_text(text)
     TOC.unlink()
     return broken_links()
@@ -137,11 +178,33 @@ def readme():
     md = re.sub(r'\]\((\d\d_[a-z]+\.ipynb)\)', r'](nbs/\1)', notebook_md(ROOT/'nbs/index.ipynb', plain=True))
     return '<!-- made from nbs/index.ipynb by .github/scripts/docs.py; edit there -->\n\n' + pypandoc.convert_text(md, 'gfm', 'gfm', extra_args=['--wrap=preserve'])
 
+def only_definitions(cell):
+    "Does nbdev's docs build execute this cell? Exports, pure imports and show_doc, but no demonstration, which may train a model"
+    if cell.cell_type != 'code' or not cell.source: return False
+    d = cell.directives_
+    if d.keys() & {'export', 'exports', 'exporti', 'exec_doc'}: return True
+    trees = cell.parsed_() or []
+    return str(d.get('eval', '')).lower() != 'false' and bool(trees) and (
+        all(isinstance(t, (ast.Import, ast.ImportFrom)) for t in trees) or 'show_doc(' in cell.source)
+
+def processed():
+    "The notebooks as nbdev prepares them for Quarto, in _proc; workers import this file, so that the patch below holds there too"
+    from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
+    from nbdev.serve import proc_nbs
+    refresh_quarto_yml(); nbdev_sidebar.__wrapped__()
+    return proc_nbs(force=True)
+
+if '--proc' in sys.argv:
+    import nbdev.processors
+    nbdev.processors._do_eval = only_definitions
+
 if __name__ == '__main__':
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--readme', action='store_true'); ap.add_argument('--check', action='store_true')
+    ap.add_argument('--proc', action='store_true')
     a = ap.parse_args()
     os.chdir(ROOT)
+    if a.proc: print(len(list(processed().rglob('*.ipynb'))), 'notebooks in _proc'); sys.exit()
     if a.readme: (ROOT/'README.md').write_text(readme()); sys.exit()
     if a.check:
         same = (ROOT/'README.md').read_text() == readme()

@@ -1,4 +1,4 @@
-"""One score for each answer and metric, computed here, with the reference libraries, and without a download.
+"""One score for each answer and metric, by the reference libraries and without a download.
 
 Docs: https://medqa-nb.github.io/medqa_nb/core/metrics.html.md"""
 
@@ -10,44 +10,47 @@ __all__ = ['METRICS', 'rouge_scorer', 'chrf_scorer', 'score', 'score_table', 'as
 # %% ../../nbs/core/16_metrics.ipynb #290789e4
 from functools import cache
 
-# %% ../../nbs/core/16_metrics.ipynb #fe7a15df
+# %% ../../nbs/core/16_metrics.ipynb #462bfb00
 @cache
 def rouge_scorer():
-    "Google's scorer for ROUGE-1, ROUGE-2 and ROUGE-L, stemmed"
+    "Google's scorer for ROUGE-1, ROUGE-2 and ROUGE-L, with stemming"
     from rouge_score.rouge_scorer import RougeScorer
     return RougeScorer(['rouge1', 'rouge2', 'rougeL'], use_stemmer=True)
 
 @cache
 def chrf_scorer():
-    "sacrebleu's chrF (order 6, beta 2)"
+    "sacrebleu's chrF2: character 6-grams, recall counts twice"
     from sacrebleu.metrics import CHRF
     return CHRF()
 
-def score(answer,    # What a system said
-          reference): # What the source says
-    "F-measures of ROUGE and chrF between 0 and 1, and the answer's length in words"
-    r = rouge_scorer().score(reference, answer)
-    return dict({k:v.fmeasure for k,v in r.items()}, chrf=chrf_scorer().sentence_score(answer, [reference]).score/100,
-                length=float(len(answer.split())))
-
-# %% ../../nbs/core/16_metrics.ipynb #d2a39540
+# %% ../../nbs/core/16_metrics.ipynb #2853fa8d
 METRICS = ('rouge1', 'rouge2', 'rougeL', 'chrf', 'length')
 
-def score_table(keys, answers, references): # Parallel lists; returns a DataFrame with key, metric, value
-    "Scores in long form"
-    import pandas as pd
-    return pd.DataFrame([dict(key=k, metric=m, value=v) for k,a,r in zip(keys, answers, references) for m,v in score(a, r).items()])
+def score(answer, # What a system said
+    reference):   # What the source says
+    "F-measures of ROUGE and chrF from 0 to 1, and the answer's length in words"
+    rouge = {k:v.fmeasure for k,v in rouge_scorer().score(reference, answer).items()}
+    chrf = chrf_scorer().sentence_score(answer, [reference]).score/100
+    return dict(rouge, chrf=chrf, length=float(len(answer.split())))
 
-# %% ../../nbs/core/16_metrics.ipynb #4e7d2125
-def as_metric(name): # One of METRICS; returns an `evaluate.Metric`
-    "A metric for `evaluate` that needs no download"
+# %% ../../nbs/core/16_metrics.ipynb #b74cdb70
+def score_table(keys,    # Key of each question
+    answers, references): # Parallel texts
+    "Scores in long form: a DataFrame with key, metric, value"
+    import pandas as pd
+    each = [(k, score(a, r)) for k,a,r in zip(keys, answers, references, strict=True)]
+    return pd.DataFrame([(k, m, v) for k,s in each for m,v in s.items()], columns=['key', 'metric', 'value'])
+
+# %% ../../nbs/core/16_metrics.ipynb #8f6a847a
+def as_metric(name): # One of `METRICS`
+    "An `evaluate.Metric` whose result holds the mean, and each score under `<name>_each`"
     import datasets, evaluate
-    class Ours(evaluate.Metric):
+    class ExampleMetric(evaluate.Metric):
         def _info(self):
-            return evaluate.MetricInfo(description=f'{name}, mean and per example', citation='', inputs_description='texts',
-                features=datasets.Features(dict(predictions=datasets.Value('string'), references=datasets.Value('string'))))
+            text = datasets.Value('string')
+            return evaluate.MetricInfo(description=f'{name} of answers', citation='', inputs_description='texts',
+                                       features=datasets.Features(dict(predictions=text, references=text)))
         def _compute(self, predictions, references):
             each = [score(p, r)[name] for p,r in zip(predictions, references)]
             return {name:sum(each)/len(each), f'{name}_each':each}
-    Ours.__name__ = name
-    return Ours(keep_in_memory=True)
+    return ExampleMetric(config_name=name, keep_in_memory=True)

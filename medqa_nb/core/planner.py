@@ -106,13 +106,13 @@ def make_plan(cfg,   # `Config`
         reasons=reasons(cfg, p, batch, recomputed, fits),
         alternatives=[make_plan(cfg, tokens, rows, o, False) for o in profiles if o not in ('cpu', p.name)] if alternatives else [])
 
-# %% ../../nbs/core/12_planner.ipynb #2d47b504
+# %% ../../nbs/core/12_planner.ipynb #ba00c1e1
 def reasons(cfg, p, batch, recomputed, fits): # Returns {key of the plan: why}
     "Why the plan is as it is, in words"
     return dict(
         dtype='no GPU: everything in fp32' if p.gib is None else 'bf16 is native here' if p.bf16 else
               'bf16 would be emulated on this card, so fp16 with a gradient scaler',
-        attention='SDPA runs on every card' + ('' if p.flash else '; this one has no flash kernel, so it takes the memory-efficient one'),
+        attention='SDPA runs on every card' + ('' if p.flash or p.gib is None else '; this one has no flash kernel, so it takes the memory-efficient one'),
         per_device_batch=f'the largest part of {cfg.training.effective_batch} that fits' if fits else 'even one sequence does not fit',
         checkpointed_layers='memory suffices to keep all activations' if not recomputed else 'activations are computed again to save memory',
         tokens_per_second='a prior from public runs; the first steps replace it' if p.tflops else 'unknown until it is measured')

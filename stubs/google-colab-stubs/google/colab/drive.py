@@ -3,6 +3,8 @@ import os, pathlib
 
 def mount(mountpoint: str, force_remount: bool = False, timeout_ms: int = 120000, readonly: bool = False) -> None:
     "Make `mountpoint`/MyDrive; what is refused on Colab is refused here"
+    if 'COLAB_RELEASE_TAG' not in os.environ or os.environ.get('VERTEX_PRODUCT') == 'COLAB_ENTERPRISE':
+        raise NotImplementedError('Mounting drive is unsupported in this environment.')
     p = pathlib.Path(mountpoint).expanduser()
     if ' ' in str(p): raise ValueError('Mountpoint must not contain a space.')
     if p.is_symlink(): raise ValueError('Mountpoint must not be a symlink')
