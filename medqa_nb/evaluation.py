@@ -98,7 +98,7 @@ def repeats_itself(s, # Text
     phrases = [tuple(w[i:i+n]) for i in range(len(w) - n + 1)]
     return len(phrases) > len(set(phrases))
 
-# %% ../nbs/04_evaluation.ipynb #92792b6b
+# %% ../nbs/04_evaluation.ipynb #419b46c5
 def answer_alarms(tuned, base, # DataFrames with answer and truncated
     references):               # Texts
     "What is wrong with the answers themselves"
@@ -109,12 +109,12 @@ def answer_alarms(tuned, base, # DataFrames with answer and truncated
     return [text for bad,text in (
         (empty.mean() > .02, f'{share(empty)} of the tuned answers are empty'),
         (tuned.truncated.mean() > .1,
-         f'{share(tuned.truncated)} of the tuned answers were cut at evaluation.max_new_tokens, and their ends are not scored'),
+         f'{share(tuned.truncated)} of the tuned answers were cut at evaluation.max_new_tokens, their ends unscored'),
         (again.mean() > .1, f'{share(again)} of the tuned answers repeat themselves'),
         (ratio > 1.5, f'the tuned answers are {ratio:.1f} times as long as the references, which alone raises overlap'),
         (ratio < .5, f'the tuned answers are {ratio:.1f} times as long as the references: much is left out'),
         (base.truncated.mean() > .5,
-         f'{share(base.truncated)} of the base answers ran to the limit: part of the gain is only knowing when to stop'),
+         f'{share(base.truncated)} of the base answers ran to the limit: some of the gain is knowing when to stop'),
         ) if bad]
 
 # %% ../nbs/04_evaluation.ipynb #835a95f0
@@ -148,7 +148,7 @@ def report_table(report): # The report
         return dict(metric=m, base=base, tuned=tuned, difference=f(d), p_holm=f'{d["p_holm"]:.4f}')
     return pd.DataFrame([row(m, d) for m,d in report['differences'].items()]).set_index('metric')
 
-# %% ../nbs/04_evaluation.ipynb #17c1aa02
+# %% ../nbs/04_evaluation.ipynb #4735620b
 def report_text(report): # The report; returns Markdown
     "report.md: alarms first, then the table and the figures, and what the numbers do not say"
     t = report_table(report).reset_index()
@@ -160,7 +160,7 @@ def report_text(report): # The report; returns Markdown
         'Copying the answer of the nearest training question scores '
         f'{interval(report["systems"]["nearest"]["rougeL"])} in ROUGE-L.', '',
         *(f'![{f}](figures/{f}.png)\n' for f in ('differences', 'systems', 'lengths')),
-        'Intervals: 95%, bootstrap over groups. p-values: sign flips of group differences, Holm-corrected for the metrics. '
+        'Intervals: 95%, bootstrap over groups. p-values: sign flips of group differences, Holm-corrected. '
         'ROUGE and chrF measure overlap with one reference; they cannot see whether an answer is true or safe.', ''])
 
 # %% ../nbs/04_evaluation.ipynb #a615a2ba

@@ -1,7 +1,7 @@
 """Run notebooks top to bottom by nbclient, unchanged, and print a line for each: python tests/run_notebooks.py [--colab] NAME...
 
-With --colab the kernel is Colab's (IPython 7.34, ipywidgets 7.7.1, a stand-in for google.colab), and each notebook gets a fresh machine:
-what is on the local disk is deleted before it, what is on Drive stays. /content must be a folder that may be written to.
+With --colab the kernel is Colab's (IPython 7.34, ipywidgets 7.7.1, a stand-in for google.colab), and each notebook gets a
+fresh machine: what is on the local disk is deleted before it, what is on Drive stays. /content must be writable.
 """
 import os, re, shutil, subprocess, sys, time
 from pathlib import Path
@@ -9,8 +9,8 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
-KERNEL = ('ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 traitlets==5.7.1 '       # as on Colab
-          'backcall==0.2.0 decorator==5.3.1 ipython_genutils==0.2.0 nest_asyncio==1.6.0 pickleshare==0.7.5').split() # what those import
+KERNEL = ('ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 traitlets==5.7.1 ' # as on Colab, and what these import:
+          'backcall==0.2.0 decorator==5.3.1 ipython_genutils==0.2.0 nest_asyncio==1.6.0 pickleshare==0.7.5').split()
 
 def colab_kernel():
     "Folder with the packages of Colab's kernel, installed once; the rest comes from this environment"
@@ -36,12 +36,12 @@ def run_notebook(name, env):
 
 def main(names, colab):
     env = environment(colab)
-    about = 'import IPython, ipykernel, ipywidgets as w; print("kernel", IPython.__version__, ipykernel.__version__, w.__version__)'
+    about = 'import IPython as i, ipykernel as k, ipywidgets as w; print("kernel", i.__version__, k.__version__, w.__version__)'
     subprocess.run([sys.executable, '-c', about], env=env, check=True)
     for n in names:
         if colab: shutil.rmtree('/content/runs', ignore_errors=True)
         t0 = time.time()
-        made = re.findall(r'(\w+): nothing in run', run_notebook(n, env))
+        made = re.findall(r'(\w+): nothing in (?:run )?first\b', run_notebook(n, env))
         earlier = [s for s in made if s != n.split('_', 1)[1]]
         print(f'{n} {time.time()-t0:.0f} s' + ''.join(f', made {s}' for s in earlier), flush=True)
 

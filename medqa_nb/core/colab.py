@@ -70,7 +70,7 @@ def secret(name,          # HF_TOKEN or ANTHROPIC_API_KEY
         raise MedqaError(f'{name} is missing: set it {where}; it is {SECRETS.get(name, "a secret")}')
     return v or None
 
-# %% ../../nbs/core/04_colab.ipynb #18f8938f
+# %% ../../nbs/core/04_colab.ipynb #bf1eba54
 def repository(): # Returns an URL, or None if the package is not installed
     "Where the source lives, from the package's metadata"
     try: urls = metadata('medqa_nb').get_all('Project-URL') or []
@@ -80,7 +80,8 @@ def repository(): # Returns an URL, or None if the package is not installed
 def colab_url(notebook, # Path below nbs, without .ipynb
               ref='main'): # Branch or tag
     "Link that opens a notebook in Colab"
-    return f'{repository()}/blob/{ref}/nbs/{notebook}.ipynb'.replace('https://github.com', 'https://colab.research.google.com/github')
+    colab = 'https://colab.research.google.com/github'
+    return f'{repository()}/blob/{ref}/nbs/{notebook}.ipynb'.replace('https://github.com', colab)
 
 def badge(notebook): # Path below nbs, without .ipynb
     "Colab's badge as Markdown"

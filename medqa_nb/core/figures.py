@@ -1,4 +1,4 @@
-"""Pictures where people would rather look than read: the loss, the systems, their lengths, and what the adaptation changed.
+"""Pictures where people would rather look than read: the loss, the systems, their lengths, what adaptation changed.
 
 Docs: https://medqa-nb.github.io/medqa_nb/core/figures.html.md"""
 

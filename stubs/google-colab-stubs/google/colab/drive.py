@@ -9,7 +9,8 @@ def mount(mountpoint: str, force_remount: bool = False, timeout_ms: int = 120000
     if ' ' in str(p): raise ValueError('Mountpoint must not contain a space.')
     if p.is_symlink(): raise ValueError('Mountpoint must not be a symlink')
     if (p/'MyDrive').is_dir() and not force_remount:
-        print(f'Drive already mounted at {mountpoint}; to attempt to forcibly remount, call drive.mount("{mountpoint}", force_remount=True).')
+        print(f'Drive already mounted at {mountpoint}; to attempt to forcibly remount, '
+              f'call drive.mount("{mountpoint}", force_remount=True).')
         return
     if not p.parent.is_dir(): raise ValueError('Mountpoint must be in a directory that exists')
     if p.exists() and not p.is_dir(): raise ValueError('Mountpoint must either be a directory or not exist')

@@ -12,7 +12,8 @@ class NotebookAccessError(Exception):
 
 class TimeoutException(Error):
     "No front end answered"
-    def __init__(self, key: str): super().__init__(f'Requesting secret {key} timed out. Secrets can only be fetched when running from the Colab UI.')
+    def __init__(self, key: str):
+        super().__init__(f'Requesting secret {key} timed out. Secrets can only be fetched when running from the Colab UI.')
 
 def get(key: str) -> str:
     "The secret `key`"
