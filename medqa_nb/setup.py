@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/setup.html.md"""
 
 # %% auto #0
 __all__ = ['ROWS', 'TOKENS', 'amount', 'duration', 'plan_words', 'check', 'check_machine', 'check_store', 'check_drive',
-           'check_packages', 'is_gated', 'check_token', 'doctor', 'setup']
+           'check_packages', 'check_token', 'doctor', 'setup']
 
 # %% ../nbs/00_setup.ipynb #c2b5b923
 import os, shutil
@@ -75,23 +75,19 @@ def check_packages(): # Returns a line
     missing = [k for k,v in found.items() if not v]
     return check('packages', not missing, ', '.join(f'{k} {v}' for k,v in found.items() if v), f'install {" ".join(missing)}')
 
-# %% ../nbs/00_setup.ipynb #cf94376d
-def is_gated(cfg): # `Config`
-    "Will the base model need a token?"
-    from medqa_nb.core.models import base_path
-    return base_path(cfg).startswith('meta-llama/') or (in_colab() and cfg.model.base == 'auto')
-
+# %% ../nbs/00_setup.ipynb #4d068c5d
 def check_token(gated): # Is it needed? Returns a line
     "Is there a token of Hugging Face? It is never shown"
     token = secret('HF_TOKEN', required=False)
     return check('HF_TOKEN', token or not gated, 'set' if token else 'not set',
                  'accept the licence of Llama 3.1 and set HF_TOKEN (on Colab: under the key symbol)')
 
-# %% ../nbs/00_setup.ipynb #49748298
+# %% ../nbs/00_setup.ipynb #e3820ef6
 def doctor(run=None): # `Run` whose base model decides what is needed; returns a DataFrame
     "Check machine, store, packages and token; one line each, with one thing to do"
     import pandas as pd
-    gated = run is not None and is_gated(run.config)
+    from medqa_nb.core.models import base_path
+    gated = run is not None and base_path(run.config).startswith('meta-llama/')
     return pd.DataFrame([*check_machine(25 if gated else 1), check_store(), check_drive(), check_packages(), check_token(gated)])
 
 # %% ../nbs/00_setup.ipynb #68796a2f

@@ -97,4 +97,4 @@ def test_the_address_stands_in_one_place():
 
 def test_notebooks_under_nbdev():
     "Every notebook alone, two at a time, each in a root of its own"
-    sh(tool('nbdev-test'), '--n_workers', '2', HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')
+    sh(tool('nbdev-test'), '--n-workers', '2', HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')

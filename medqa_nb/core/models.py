@@ -7,20 +7,23 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/models.html.md"""
 # %% auto #0
 __all__ = ['LLAMA', 'base_path', 'compute_dtype', 'load_base', 'continue_text', 'lora_config', 'attach']
 
-# %% ../../nbs/core/11_models.ipynb #e399a887
+# %% ../../nbs/core/11_models.ipynb #05b1fab2
 from pathlib import Path
 
 from .chat import load_tokenizer
 from .files import MedqaError, assets
 from .profiles import resolve
+from .runs import content
 
-# %% ../../nbs/core/11_models.ipynb #cddce53c
+# %% ../../nbs/core/11_models.ipynb #5581636d
 LLAMA = 'meta-llama/Llama-3.1-8B-Instruct'
 
 def base_path(cfg): # `Config`; returns a folder or a hub name
     "Where the base model comes from"
     base = cfg.model.base
-    if base == 'auto': return str(assets('tiny')) if resolve(cfg.gpu.profile).name == 'cpu' else LLAMA
+    if base == 'auto':
+        here = cfg.gpu.profile == 'auto' and content() is None and resolve('auto').name == 'cpu'
+        return str(assets('tiny')) if here or cfg.gpu.profile == 'cpu' else LLAMA
     if Path(base).is_dir():
         if not (Path(base)/'config.json').exists(): raise MedqaError(f'model.base: {base} holds no config.json, so it is no model folder')
     elif base.count('/') != 1 or base.startswith(('/', '.')):

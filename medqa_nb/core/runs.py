@@ -155,10 +155,10 @@ def lease(self:Run, minutes=30): # Age from which another machine's lease counts
         self.notes.append(f'another machine ({old["machine"]}) used this run {age:.0f} minutes ago: stop it before you go on')
     write_json(p, dict(machine=machine_id(), time=time.time()))
 
-# %% ../../nbs/core/03_runs.ipynb #b7ee9c3d
-def new_config(has_gpu=None): # None looks for nvidia-smi, which needs no torch
+# %% ../../nbs/core/03_runs.ipynb #aa29f8c7
+def new_config(has_gpu=None): # None looks for nvidia-smi, which needs no torch; on Colab the GPU comes with a later notebook
     "Settings of a new run: the defaults (small ones on a machine without a GPU), and over them the file that MEDQA_CONFIG names"
-    if has_gpu is None: has_gpu = bool(shutil.which('nvidia-smi'))
+    if has_gpu is None: has_gpu = bool(shutil.which('nvidia-smi')) or content() is not None
     cfg = Config() if has_gpu else Config().update(load_config(assets('cpu_config.yaml')), 'cpu_config.yaml')
     mine = os.environ.get('MEDQA_CONFIG')
     return cfg.update(load_config(mine), mine) if mine else cfg
