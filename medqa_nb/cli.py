@@ -7,13 +7,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['COMMANDS', 'ABOUT', 'flag_settings', 'open_run', 'Ticker', 'do_demo', 'do_doctor', 'do_plan', 'do_status', 'do_stage',
-           'call', 'brief', 'do_run', 'examples', 'Parser', 'parser', 'quiet', 'main']
+           'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser', 'quiet', 'main']
 
-# %% ../nbs/08_cli.ipynb #6eccf00f
+# %% ../nbs/08_cli.ipynb #ac3517a2
 import argparse, json, os, sys, time
 
 from .core.files import MedqaError, failed_write
-from .core.runs import Run, find_run, scratch_root
+from .core.runs import Run, find_run, home, scratch_root
 
 # %% ../nbs/08_cli.ipynb #2a11f0c2
 def flag_settings(a): # Parsed arguments; returns a nested dict for `Run.open(flags=…)`
@@ -54,7 +54,7 @@ class Ticker:
         print(f'{chr(13) if self.tty else ""}step {n}/{total}, loss {logs["loss"]:.3f}{left}   ',
               end='\n' if not self.tty or n >= total else '', flush=True)
 
-# %% ../nbs/08_cli.ipynb #7039ab67
+# %% ../nbs/08_cli.ipynb #69726e81
 def do_demo(a):
     "The whole way on the embedded model and sample: data, training, evaluation, a table of base against tuned"
     from medqa_nb.flows import demo_settings, run_all
@@ -67,7 +67,7 @@ def do_demo(a):
     run_all(run, progress=Ticker())
     examples(run)
     print(report_table(run.done('evaluation')).to_string())
-    print(f'report: {run.path("evaluation", "report.md")}   ({time.time()-t0:.0f} s)')
+    print(f'report: {home(run.path("evaluation", "report.md"))}   ({time.time()-t0:.0f} s)')
 
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"
@@ -98,7 +98,7 @@ def do_status(a):
     run = open_run(a, exist=True)
     print(run); print(status(run).to_string(index=False))
 
-# %% ../nbs/08_cli.ipynb #bf72f330
+# %% ../nbs/08_cli.ipynb #f42c26ff
 def do_stage(name, # Name of a stage
              **kw): # Passed to its function
     "A command that does one stage, and the earlier ones if they are missing"
@@ -110,8 +110,8 @@ def do_stage(name, # Name of a stage
                 print(f'{s}: nothing in {run.name} yet, so it is made first', flush=True)
                 call(stage(s), s, run)
         r = call(stage(name), name, run)
-        print(f'{name} done: {run.path(name)}')
-        for n in run.notes: print(f'note: {n}')
+        print(f'{name} done: {home(run.path(name))}')
+        for n in run.notes + unread((r or {}).get('broken', [])): print(f'note: {n}')
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
 
@@ -119,9 +119,15 @@ def call(f, name, run): # A stage's function; its name; the run
     "Call a stage with what it takes to report progress"
     return f(run, say=lambda s: print(s, flush=True), progress=Ticker()) if name == 'training' else f(run)
 
+def unread(broken,  # Names of files that could not be read
+           most=3): # Named one by one
+    "Lines about files that could not be read"
+    more = [f'and {len(broken)-most} more: see broken in data/report.json'] if len(broken) > most else []
+    return [f'could not be read: {b}' for b in broken[:most]] + more
+
 def brief(report): # A stage's report; returns its short values
     "What of a report fits on a few lines"
-    return {k:v for k,v in (report or {}).items() if len(json.dumps(v)) < 200}
+    return {k:v for k,v in (report or {}).items() if k != 'broken' and len(json.dumps(v)) < 200}
 
 # %% ../nbs/08_cli.ipynb #59d79ad9
 def do_run(a):

@@ -100,14 +100,15 @@ def report_text(r): # Report; returns Markdown
     return '\n'.join(['# Comparison', '', *lines, '', f'| setting | {r["metric"]} (95% interval) | each seed |', '|---|---|---|', *table, '',
         f'{r["n"]} validation questions in {r["groups"]} groups; intervals over groups, the spread between seeds is shown and not modelled.', ''])
 
-# %% ../nbs/05_comparison.ipynb #2c3cf905
+# %% ../nbs/05_comparison.ipynb #7a721261
 def compare(run): # `Run` with data; returns the report
     "Train every setting with every seed, answer the same validation questions, compare"
+    from medqa_nb.core.statistics import spread
     cfg = run.config
     run.claim('comparison', consumed(cfg, 'comparison', 'model', 'lora', 'training', 'evaluation.max_new_tokens'))
     if r := run.done('comparison'): return r
     train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
-    valid = valid.head(cfg.comparison.questions)
+    valid = valid.iloc[spread(valid.group, cfg.comparison.questions, 0)].reset_index(drop=True)
     ledger = run.path('comparison', 'ledger.jsonl')
     done = read_ledger(ledger)
     for o in planned(cfg):

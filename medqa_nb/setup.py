@@ -8,13 +8,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/setup.html.md"""
 __all__ = ['ROWS', 'TOKENS', 'amount', 'duration', 'plan_words', 'check', 'check_machine', 'check_store', 'check_drive',
            'check_packages', 'check_token', 'doctor', 'setup']
 
-# %% ../nbs/00_setup.ipynb #c2b5b923
+# %% ../nbs/00_setup.ipynb #d8266f8a
 import os, shutil
 
 from .core.colab import in_colab, secret
 from .core.files import MedqaError, write_whole
 from .core.forms import Form
-from .core.runs import local_root, store_root, versions
+from .core.runs import home, local_root, store_root, versions
 
 # %% ../nbs/00_setup.ipynb #28a99e4b
 def amount(v, unit, digits=1): # A number or None; its unit
@@ -39,7 +39,7 @@ def plan_words(run): # `Run`; returns text
             f'predicted: {amount(p["peak_gib"], "GiB")} ({fits}), {duration(p["hours"])}, '
             f'{amount(p["units"], "compute units")}')
 
-# %% ../nbs/00_setup.ipynb #3ef754da
+# %% ../nbs/00_setup.ipynb #627c746b
 def check(name, ok, found, todo=''): # A line of the doctor's
     "One line: what was looked at, whether it is fine, what was found, what to do"
     return {'check':name, 'ok':bool(ok), 'found':str(found), 'what to do':'' if ok else todo}
@@ -53,15 +53,15 @@ def check_machine(disk): # GiB of free disk that are needed; returns lines
     free,ram = shutil.disk_usage(local_root()).free/2**30,psutil.virtual_memory().total/2**30
     return [check('GPU', True, f'{profile.name}: {reason}'),
             check('memory', ram > 3, f'{ram:.1f} GiB', 'take a machine with at least 4 GiB'),
-            check('disk', free > disk, f'{free:.0f} GiB free at {local_root()}', f'free some space: {disk} GiB are needed')]
+            check('disk', free > disk, f'{free:.0f} GiB free at {home(local_root())}', f'free some space: {disk} GiB are needed')]
 
-# %% ../nbs/00_setup.ipynb #318085e2
+# %% ../nbs/00_setup.ipynb #9957698b
 def check_store(): # Returns a line
     "Can the durable folder be written and read back?"
     p = store_root()/'.doctor'
     try:
         write_whole(p, 'x'); back = p.read_text() == 'x'; p.unlink()
-        return check('store', back, store_root(), 'it does not read back what was written: choose another with MEDQA_ROOT')
+        return check('store', back, home(store_root()), 'it does not read back what was written: choose another with MEDQA_ROOT')
     except (MedqaError, OSError) as e: return check('store', False, e, 'choose another folder with MEDQA_ROOT')
 
 def check_drive(): # Returns a line

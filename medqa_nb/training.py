@@ -12,15 +12,16 @@ from .core.files import MedqaError, read_table, write_json
 from .core.planner import make_plan, plan_table, quote
 from .core.runs import Run, consumed
 
-# %% ../nbs/03_training.ipynb #867e2156
+# %% ../nbs/03_training.ipynb #f4184b8a
 def training_rows(run): # `Run`; returns (training rows, validation rows)
-    "Rows to learn from, added ones included, and rows that choose the best adapter"
+    "Rows to learn from, added ones included, and at most 200 rows that choose the best adapter"
     import pandas as pd
+    from medqa_nb.core.statistics import spread
     train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
     extra = run.path('augmentation', 'rows.parquet')
     if extra.exists(): train = pd.concat([train, read_table(extra)], ignore_index=True)
     if not len(train): raise MedqaError(f'{run.path("data")}: no training rows; check data.sources')
-    return train, valid.head(200)
+    return train, valid.iloc[spread(valid.group, 200)].reset_index(drop=True)
 
 # %% ../nbs/03_training.ipynb #9a9a352b
 def training_plan(run): # `Run`; returns a plan
