@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/comparison.html.md"""
 
 # %% auto #0
 __all__ = ['section_of', 'settings_of', 'setting_name', 'planned', 'read_ledger', 'run_one', 'verdict', 'analyse', 'report_text',
-           'compare']
+           'comparison_rows', 'compare']
 
 # %% ../nbs/05_comparison.ipynb #e32776a8
 import itertools, json, time
@@ -100,15 +100,19 @@ def report_text(r): # Report; returns Markdown
     return '\n'.join(['# Comparison', '', *lines, '', f'| setting | {r["metric"]} (95% interval) | each seed |', '|---|---|---|', *table, '',
         f'{r["n"]} validation questions in {r["groups"]} groups; intervals over groups, the spread between seeds is shown and not modelled.', ''])
 
-# %% ../nbs/05_comparison.ipynb #7a721261
+# %% ../nbs/05_comparison.ipynb #e097fdc3
+def comparison_rows(run): # `Run` with data; returns (training rows, validation rows)
+    "Rows that every setting learns from, and the same questions for all, spread over the groups"
+    from medqa_nb.core.statistics import spread
+    train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
+    return train, valid.iloc[spread(valid.group, run.config.comparison.questions)].reset_index(drop=True)
+
 def compare(run): # `Run` with data; returns the report
     "Train every setting with every seed, answer the same validation questions, compare"
-    from medqa_nb.core.statistics import spread
     cfg = run.config
     run.claim('comparison', consumed(cfg, 'comparison', 'model', 'lora', 'training', 'evaluation.max_new_tokens'))
     if r := run.done('comparison'): return r
-    train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
-    valid = valid.iloc[spread(valid.group, cfg.comparison.questions, 0)].reset_index(drop=True)
+    train,valid = comparison_rows(run)
     ledger = run.path('comparison', 'ledger.jsonl')
     done = read_ledger(ledger)
     for o in planned(cfg):
