@@ -8,14 +8,14 @@ Docs: https://medqa-nb.github.io/medqa_nb/data.html.md"""
 __all__ = ['template_tokens', 'schema', 'read_sources', 'token_counts', 'token_stats', 'prepare', 'make_splits', 'check_sizes',
            'train_synonyms', 'ProgressBar', 'build_data']
 
-# %% ../nbs/01_data.ipynb #0aa5e25d
+# %% ../nbs/01_data.ipynb #9974cc67
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .core.cleaning import clean, document, plain
+from .core.cleaning import clean, document, plain, question_types as types_of
 from .core.files import MedqaError, write_json, write_table
 from .core.models import base_path
 from .core.runs import consumed
@@ -63,7 +63,7 @@ def token_stats(df, # Rows
     return dict(p50=p50, p90=p90, p99=p99, truncated={str(l):round(float((whole > l).mean()), 4) for l in lengths},
                 rows=len(df), estimated=estimated, tokenizer=None if estimated else Path(base).name)
 
-# %% ../nbs/01_data.ipynb #a3ec520b
+# %% ../nbs/01_data.ipynb #d6ac037f
 schema = ['key','source','url','focus','cuis','qtype','question','answer','group','split','origin','parent']
 
 def prepare(sources,  # List of sources
@@ -72,14 +72,16 @@ def prepare(sources,  # List of sources
     test=0.12,        # Share of groups
     min_words=5,      # Fewest words of an answer
     near_duplicate=0.8, # Jaccard index of word 5-grams from which answers count as the same
+    question_types=(), # Types of questions to keep, as people name them; none keeps all
+    hub_cap=0,        # Most conditions that a concept may join; 0 is no limit
     base=None,        # Folder of the base model, to count tokens with its tokenizer
     progress=None):   # Called with a count while reading
     "Rows with the columns of the schema and `synonyms`, and the report"
     start = time.time()
     rows,accounts = read_sources(sources, progress)
-    df,funnel = clean(rows, min_words)
-    df,leaks = split_rows(df, split_seed, validation, test, near_duplicate)
-    funnel.append(dict(step='apart from training', rows=len(df)))
+    df,funnel = clean(rows, min_words, types_of(question_types, {r['qtype'] for r in rows}))
+    df,leaks = split_rows(df, split_seed, validation, test, near_duplicate, hub_cap)
+    funnel.append(dict(step='apart from training', rows=len(df), changed=0))
     sizes = df.split.value_counts()
     kept = df.archive.value_counts()
     report = dict(files=sum(o['files'] for o in accounts), pairs=len(rows), answered=funnel[1]['rows'], kept=len(df),
@@ -123,7 +125,7 @@ class ProgressBar:
     def __exit__(self, *args):
         if self.bar is not None: self.bar.close()
 
-# %% ../nbs/01_data.ipynb #1d2e3a3d
+# %% ../nbs/01_data.ipynb #31b1c2bf
 def build_data(run,  # `Run`
     progress=True):  # Show a progress bar?
     "Make the splits of a run from its sources, unless they are there; returns the report"
@@ -132,7 +134,7 @@ def build_data(run,  # `Run`
         return report
     c = run.config.data
     opts = dict(split_seed=c.split_seed, validation=c.validation, test=c.test, min_words=c.min_words,
-                near_duplicate=c.near_duplicate, base=base_path(run.config))
+                near_duplicate=c.near_duplicate, question_types=c.question_types, hub_cap=c.hub_cap, base=base_path(run.config))
     if progress:
         with ProgressBar('Reading') as bar: df,report = prepare(c.sources, progress=bar, **opts)
     else: df,report = prepare(c.sources, **opts)

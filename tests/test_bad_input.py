@@ -27,6 +27,7 @@ CASES = {
     'an unknown key': lambda d: (['data', '--run', 'x', '--config', write(d/'c.yaml', 'lora: {rnak: 8}')], 'did you mean rank?'),
     'an unknown section': lambda d: (['data', '--run', 'x', '--config', write(d/'c.yaml', 'loar: {rank: 8}')], 'did you mean lora?'),
     'a value of the wrong type': lambda d: (['data', '--run', 'x', '--config', write(d/'c.yaml', 'training: {epochs: many}')], 'training.epochs'),
+    'an unknown type of question': lambda d: (['data', '--run', 'x', '--source', 'sample', '--set', 'data.question_types=Horoscope'], 'choose from'),
     'no YAML': lambda d: (['data', '--run', 'x', '--config', write(d/'c.yaml', 'a: [')], 'c.yaml'),
     'no config file': lambda d: (['data', '--run', 'x', '--config', d/'none.yaml'], 'none.yaml'),
     'rank 0': lambda d: (['train', '--run', 'x', '--lora_rank', '0'], 'lora.rank'),

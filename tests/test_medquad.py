@@ -17,6 +17,19 @@ def test_every_file_and_pair_is_accounted_for(made):
     assert (r['files'], r['pairs'], r['answered'], r['broken']) == (11274, 47457, 16423, [])
     assert r['sources'][0]['verified'] and r['kept'] == sum(r['splits'].values()) == len(made[0])
 
+def test_each_step_changes_what_is_known_to_be_there(made):
+    "Counts that were taken from the data by other means: openers of CancerGov and MedlinePlus, phenotype tables of GARD"
+    changed = {o['step']:o['changed'] for o in made[1]['funnel']}
+    assert (changed['key points'], changed['summary label'], changed['phenotype tables']) == (290, 295, 2243)
+
+def test_question_types_as_people_name_them():
+    "The four names of the common recipe, which match no row as they are, mean 5,847 answered rows"
+    from medqa_nb.core.cleaning import question_types
+    from medqa_nb.core.sources import read_source
+    rows,_ = read_source(archive)
+    types = question_types(['Treatment', 'Symptoms', 'Diagnosis', 'Side Effects'], {r['qtype'] for r in rows})
+    assert sum(r['qtype'] in types and r['answer'] != '' for r in rows) == 5847
+
 def test_nothing_leaks(made):
     leaks = made[1]['leakage']
     assert [leaks[k] for k in ('focus', 'cui', 'question', 'near_duplicate')] == [0]*4

@@ -128,7 +128,7 @@ class BudgetSettings(Section):
         dollars:number(0, 100000)=0): # API dollars that augmentation may cost
         store_attr()
 
-# %% ../../nbs/core/01_config.ipynb #4d6110ad
+# %% ../../nbs/core/01_config.ipynb #ed0ddd38
 class ModelSettings(Section):
     "The base model"
     beginner = ('base',)
@@ -146,7 +146,9 @@ class DataSettings(Section):
         validation:number(0, 0.5)=0.05, # Share of groups that tune choices
         test:number(0, 0.5)=0.12, # Share of groups that are only used for the final report
         min_words:whole(0, 1000)=5, # Answers with fewer words are dropped
-        near_duplicate:number(0.3, 1)=0.8): # Jaccard similarity of word 5-grams from which two answers count as the same
+        near_duplicate:number(0.3, 1)=0.8, # Jaccard similarity of word 5-grams from which two answers count as the same
+        question_types:listing()=[], # Types of questions to keep, e.g. Treatment, Symptoms, Diagnosis; an empty list keeps all
+        hub_cap:whole(0, 10000)=0): # Most conditions that one UMLS concept may join into a group; 0 is no limit and no leak
         store_attr()
 
 # %% ../../nbs/core/01_config.ipynb #80931a01
