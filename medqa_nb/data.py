@@ -63,7 +63,7 @@ def token_stats(df, # Rows
     return dict(p50=p50, p90=p90, p99=p99, truncated={str(l):round(float((whole > l).mean()), 4) for l in lengths},
                 rows=len(df), estimated=estimated, tokenizer=None if estimated else Path(base).name)
 
-# %% ../nbs/01_data.ipynb #d6ac037f
+# %% ../nbs/01_data.ipynb #e1bf445c
 schema = ['key','source','url','focus','cuis','qtype','question','answer','group','split','origin','parent']
 
 def prepare(sources,  # List of sources
@@ -88,7 +88,7 @@ def prepare(sources,  # List of sources
         funnel=funnel, splits={k:int(sizes.get(k, 0)) for k in ('train','validation','test')}, leakage=leaks,
         tokens=token_stats(df, base),
         sources=[{**o, 'rows':int(kept.get(i, 0))} for i,o in enumerate(accounts)],
-        broken=[n for o in accounts for n in o['broken']], seconds=round(time.time()-start, 1))
+        broken=[n for o in accounts for n in o['broken'] + o['unknown']], seconds=round(time.time()-start, 1))
     return df.assign(parent=pd.array([None]*len(df), dtype='string'))[schema + ['synonyms']], report
 
 def make_splits(sources, *args, **kwargs): # As `prepare`
