@@ -38,9 +38,9 @@ def test_nothing_leaks(made):
 def test_near_duplicates_agree_with_minhash(made):
     "Whatever MinHash finds across the sides and the exact Jaccard index confirms would be a leak"
     datasketch = pytest.importorskip('datasketch')
-    from medqa_nb.core.splitting import jaccard, shingles, word_ids
+    from medqa_nb.core.splitting import jaccard, shingles
     df = made[0]
-    sets = dict(zip(df.key, map(shingles, word_ids(df.answer))))
+    sets = dict(zip(df.key, (shingles(o) for o in df.answer)))
     lsh = datasketch.MinHashLSH(threshold=0.7, num_perm=128)
     def sketch(k):
         m = datasketch.MinHash(num_perm=128)
@@ -48,7 +48,7 @@ def test_near_duplicates_agree_with_minhash(made):
         return m
     for k in df.key[df.split != 'train']: lsh.insert(k, sketch(k))
     train = df[df.split == 'train'].sample(2000, random_state=0)
-    found = [(k, o) for k in train.key for o in lsh.query(sketch(k)) if jaccard(sets[k], sets[o]) >= 0.8]
+    found = [(k, o) for k in train.key for o in lsh.query(sketch(k)) if jaccard(set(sets[k].tolist()), set(sets[o].tolist())) >= 0.8]
     assert not found
 
 def test_the_tiny_base_has_seen_no_held_out_row(made):
@@ -56,5 +56,5 @@ def test_the_tiny_base_has_seen_no_held_out_row(made):
     df = made[0]
     seen = gzip.decompress((ROOT/'bench/tiny_base_rows.txt.gz').read_bytes()).decode().split('\n')
     read,held = df[df.key.isin(seen)],df[df.split != 'train']
-    assert len(read) == len(seen) > 9000
+    assert len(read) > 9700 and not set(seen) & set(held.key)
     for c in ('key', 'group', 'answer'): assert not set(read[c]) & set(held[c]), c

@@ -128,7 +128,7 @@ class BudgetSettings(Section):
         dollars:number(0, 100000)=0): # API dollars that augmentation may cost
         store_attr()
 
-# %% ../../nbs/core/01_config.ipynb #ed0ddd38
+# %% ../../nbs/core/01_config.ipynb #911db775
 class ModelSettings(Section):
     "The base model"
     beginner = ('base',)
@@ -141,14 +141,16 @@ class DataSettings(Section):
     "Sources and splits"
     beginner = ('sources', 'test')
     def __init__(self,
-        sources:listing()=['medquad'], # Where pairs come from: medquad, sample, a folder, an archive, a URL
+        sources:listing()=['medquad'], # Where pairs come from: medquad, sample, a folder, an archive, a URL, hf:NAME, askdocs:FILE, csv:FILE, jsonl:FILE
         split_seed:whole(0, 2**31-1)=0, # Seed of the split; the embedded tiny base has never seen the test rows of seed 0
         validation:number(0, 0.5)=0.05, # Share of groups that tune choices
         test:number(0, 0.5)=0.12, # Share of groups that are only used for the final report
         min_words:whole(0, 1000)=5, # Answers with fewer words are dropped
         near_duplicate:number(0.3, 1)=0.8, # Jaccard similarity of word 5-grams from which two answers count as the same
         question_types:listing()=[], # Types of questions to keep, e.g. Treatment, Symptoms, Diagnosis; an empty list keeps all
-        hub_cap:whole(0, 10000)=0): # Most conditions that one UMLS concept may join into a group; 0 is no limit and no leak
+        hub_cap:whole(0, 10000)=0, # Most conditions that one UMLS concept may join into a group; 0 is no limit and no leak
+        askdocs_rows:whole(0, 10**8)=60000, # Most rows of an AskDocs source, physicians' answers first, then by lot; 0 is no limit
+        extends:text(optional=True)=None): # An earlier run, or its data folder, that this split extends: every row that moved is listed
         store_attr()
 
 # %% ../../nbs/core/01_config.ipynb #80931a01

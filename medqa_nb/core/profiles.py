@@ -7,8 +7,9 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/profiles.html.md"""
 # %% auto #0
 __all__ = ['profiles', 'GPUProfile', 'match_profile', 'detect', 'resolve']
 
-# %% ../../nbs/core/02_profiles.ipynb #e0a1f6d8
-import re
+# %% ../../nbs/core/02_profiles.ipynb #aa02906f
+import re, shutil
+from pathlib import Path
 from fastcore.basics import basic_repr, store_attr
 
 # %% ../../nbs/core/02_profiles.ipynb #e5e2fad7
@@ -55,9 +56,10 @@ def match_profile(name, # Device name, e.g. "NVIDIA L4"
     return GPUProfile('this GPU', re.escape(name), tuple(capability), round(gib, 2), major >= 8, tuple(capability) >= (8,9),
                       major >= 8, None, None, None, None, None)
 
-# %% ../../nbs/core/02_profiles.ipynb #d01e009b
+# %% ../../nbs/core/02_profiles.ipynb #49e31fa0
 def detect(): # Returns a `GPUProfile` and the reason in words
-    "The profile of this machine"
+    "The profile of this machine; torch, which takes seconds to load, is only asked where there is an NVIDIA driver"
+    if not (shutil.which('nvidia-smi') or Path('/dev/nvidiactl').exists()): return profiles['cpu'], 'there is no NVIDIA driver'
     import torch
     if not torch.cuda.is_available(): return profiles['cpu'], 'torch sees no GPU'
     d = torch.cuda.get_device_properties(0)
