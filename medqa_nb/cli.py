@@ -104,7 +104,7 @@ def do_status(a):
     run = open_run(a, exist=True)
     print(run); print(status(run).to_string(index=False))
 
-# %% ../nbs/08_cli.ipynb #f42c26ff
+# %% ../nbs/08_cli.ipynb #8b809da3
 def do_stage(name, # Name of a stage
              **kw): # Passed to its function
     "A command that does one stage, and the earlier ones if they are missing"
@@ -117,7 +117,7 @@ def do_stage(name, # Name of a stage
                 call(stage(s), s, run)
         r = call(stage(name), name, run)
         print(f'{name} done: {home(run.path(name))}')
-        for n in run.notes + unread((r or {}).get('broken', [])): print(f'note: {n}')
+        for n in run.notes + (r or {}).get('notes', []) + unread((r or {}).get('broken', [])): print(f'note: {n}')
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
 
@@ -133,7 +133,7 @@ def unread(broken,  # Names of files that could not be read
 
 def brief(report): # A stage's report; returns its short values
     "What of a report fits on a few lines"
-    return {k:v for k,v in (report or {}).items() if k != 'broken' and len(json.dumps(v)) < 200}
+    return {k:v for k,v in (report or {}).items() if k not in ('broken', 'notes') and len(json.dumps(v)) < 200}
 
 # %% ../nbs/08_cli.ipynb #59d79ad9
 def do_run(a):
@@ -150,12 +150,13 @@ def examples(run, n=2): # `Run` with evaluation; how many questions
         print(f'\nQ      {test.question[k]}\nbase   {t["base"].answer[k][:300]}\ntuned  {t["tuned"].answer[k][:300]}')
     print()
 
-# %% ../nbs/08_cli.ipynb #e1f086c5
+# %% ../nbs/08_cli.ipynb #b478c7b3
 COMMANDS = dict(
     demo=(do_demo, 'medqa demo'),
     doctor=(do_doctor, 'medqa doctor'),
     plan=(do_plan, 'medqa plan --gpu t4\nmedqa plan --gpu a100-40 --json --set lora.rank=32'),
-    data=(do_stage('data'), 'medqa data\nmedqa data --run mine --source MedQuAD.tar.gz'),
+    data=(do_stage('data'), 'medqa data\nmedqa data --run mine --source MedQuAD.tar.gz --source askdocs:posts.zst+comments.zst\n'
+        'medqa data --run faq --source "csv:faq.csv?question=Frage&answer=Antwort"'),
     augment=(do_stage('augmentation'), 'medqa augment --run mine\nmedqa augment --set augmentation.share=0.5'),
     train=(do_stage('training'), 'medqa train --experiment_name r32 --lora_rank 32 --lora_alpha 64\nmedqa train --config training_config.yaml'),
     evaluate=(do_stage('evaluation'), 'medqa evaluate --set evaluation.questions=500'),
@@ -172,7 +173,7 @@ class Parser(argparse.ArgumentParser):
     "A parser whose complaint is one line"
     def error(self, message): raise MedqaError(f'{message} (see {self.prog} --help)')
 
-# %% ../nbs/08_cli.ipynb #3b1ac859
+# %% ../nbs/08_cli.ipynb #f03eabf0
 def parser(): # Returns the parser of `medqa`
     "All commands with their flags and examples"
     from medqa_nb import __version__
@@ -188,7 +189,7 @@ def parser(): # Returns the parser of `medqa`
         p.add_argument('--run', help='a run folder, or a name under the root; default: the run used last')
         p.add_argument('--config', help='YAML file with any part of run.yaml')
         p.add_argument('--set', action='append', metavar='SECTION.KEY=VALUE', help='any setting; repeatable')
-        if name in ('data', 'run'): p.add_argument('--source', action='append', help='sample, medquad, a folder, an archive or a URL; repeatable')
+        if name in ('data', 'run'): p.add_argument('--source', action='append', help='sample, medquad, a folder, an archive, a URL, hf:lavita/MedQuAD, askdocs:FILE, csv:FILE or jsonl:FILE; repeatable')
         if name == 'train':
             p.add_argument('--lora_rank', help='rank of the adapter')
             p.add_argument('--lora_alpha', help='scale of the adapter; twice the rank is the custom')

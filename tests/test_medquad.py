@@ -58,3 +58,21 @@ def test_the_tiny_base_has_seen_no_held_out_row(made):
     read,held = df[df.key.isin(seen)],df[df.split != 'train']
     assert len(read) > 9700 and not set(seen) & set(held.key)
     for c in ('key', 'group', 'answer'): assert not set(read[c]) & set(held[c]), c
+
+def test_a_second_checker_agrees(made):
+    "Code that shares nothing with the splitter finds nothing in common across the splits, and plenty in a random split"
+    import numpy as np
+    from leaks import leaks
+    rows = {k:d.to_dict('records') for k,d in made[0].groupby('split')}
+    none = {k:set() for k in ('document', 'focus', 'cui', 'question', 'group', 'near_duplicate')}
+    assert leaks(rows['train'], rows['validation'] + rows['test']) == none
+    assert leaks(rows['validation'], rows['test']) == none
+    dealt = made[0].assign(split=np.random.default_rng(1).permutation(made[0].split.values))
+    rows = {k:d.to_dict('records') for k,d in dealt.groupby('split')}
+    found = leaks(rows['train'], rows['test'])
+    assert len(found['focus']) > 0.75*len(rows['test']) and len(found['near_duplicate']) > 0.03*len(rows['test'])
+
+def test_no_harm_is_dropped_from_pages_of_institutes(made):
+    "Nothing that the NIH and the CDC write is dropped as harmful; a few answers about stopping a medicine wait for a person"
+    harm = made[1]['harm']
+    assert harm['drop'] == {} and 0 < sum(harm['review'].values()) < 20

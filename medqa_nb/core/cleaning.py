@@ -9,9 +9,9 @@ __all__ = ['gap', 'bullet', 'agency', 'phenotypes', 'entry', 'titles', 'singular
            'letters', 'to_shape', 'to_words', 'said_types', 'tidy_spaces', 'drop_key_points', 'drop_label',
            'drop_agency', 'drop_restatement', 'drop_citations', 'frequency', 'phenotype_sentences',
            'rewrite_phenotypes', 'is_plural', 'clean_question', 'clean_answer', 'answered', 'with_focus',
-           'no_link_lists', 'tidy_questions', 'each', 'map_texts', 'each_answer', 'document', 'join_sections',
-           'plain_text', 'plain', 'no_repeats', 'long_enough', 'parts_of', 'steps_of', 'difference', 'example', 'clean',
-           'question_types']
+           'no_link_lists', 'of_pages', 'put', 'tidy_questions', 'each', 'map_texts', 'each_answer', 'document',
+           'join_sections', 'plain_text', 'plain', 'no_repeats', 'long_enough', 'parts_of', 'steps_of', 'difference',
+           'example', 'clean', 'question_types']
 
 # %% ../../nbs/core/07_cleaning.ipynb #ae373ae9
 import re, unicodedata
@@ -113,7 +113,7 @@ def clean_answer(s): # Answer as the source holds it
     for f in answer_steps.values(): s = f(s).strip()
     return s
 
-# %% ../../nbs/core/07_cleaning.ipynb #f0cf4570
+# %% ../../nbs/core/07_cleaning.ipynb #f74e6aa9
 useless = re.compile(r'These resources (?:address|from)|On this Page|Topics\Z|Frequently Asked Quee?stions? \(FAQ|'
                      r'Content on this page', re.I)
 
@@ -129,10 +129,21 @@ def no_link_lists(df): # DataFrame of rows
     "Rows whose answer is more than links or navigation"
     return df[~df.answer.str.match(useless)]
 
+def of_pages(df): # DataFrame of rows
+    "Which rows come from pages; AskDocs has steps of its own"
+    return (df.origin != 'askdocs').values
+
+def put(df, col, at, new): # DataFrame; column; which rows; their new texts
+    "The rows with other texts in a column"
+    old = df[col].to_numpy(dtype=object, copy=True)
+    old[at] = new
+    return df.assign(**{col:pd.Series(old, df.index, dtype=df[col].dtype)})
+
 def tidy_questions(df): # DataFrame of rows
-    "Every question as a person would type it; AskDocs has steps of its own"
-    ours = df.origin != 'askdocs'
-    return df.assign(question=[clean_question(q, f) if o else q for q,f,o in zip(df.question, df.focus, ours)])
+    "Every question as a person would type it"
+    at = of_pages(df)
+    if not at.any(): return df
+    return put(df, 'question', at, [clean_question(*o) for o in zip(df.question[at], df.focus[at])])
 
 def each(f, # Function from text to anything
     texts): # List of texts
@@ -147,13 +158,14 @@ def map_texts(f, # Function of a module, from text to anything
 slow = {tidy_spaces} # worth a process
 
 def each_answer(f): # One of `answer_steps`; returns a step
-    "Apply a step to the answer of every row; AskDocs has steps of its own"
+    "Apply a step to the answer of every row of a page"
     def step(df):
-        new = map_texts(f, df.answer) if f in slow else [f(o) for o in df.answer]
-        return df.assign(answer=[a.strip() if o else old for a,o,old in zip(new, df.origin != 'askdocs', df.answer)])
+        at = of_pages(df)
+        if not at.any(): return df
+        return put(df, 'answer', at, [o.strip() for o in (map_texts if f in slow else each)(f, df.answer[at])])
     return step
 
-# %% ../../nbs/core/07_cleaning.ipynb #ee3d546c
+# %% ../../nbs/core/07_cleaning.ipynb #799a94df
 def document(keys): # Series of keys
     "The part of each key before '#': folder and file"
     return keys.str.rpartition('#')[0]
@@ -161,9 +173,11 @@ def document(keys): # Series of keys
 def join_sections(df): # DataFrame of rows
     "One row for each question of a document; answers joined in order, without repeats"
     by = [document(df.key), df.question.str.casefold(), df.qtype]
-    first = ~pd.concat(by, axis=1).duplicated()
-    joined = df.groupby(by, sort=False).answer.agg(lambda a: '\n'.join(dict.fromkeys(a)))
-    return df[first].assign(answer=joined.values)
+    of = pd.MultiIndex.from_arrays(by)
+    first,parts = df[~of.duplicated()],of.duplicated(keep=False)
+    joined = df.answer[parts].groupby([o[parts] for o in by], sort=False).agg(lambda a: '\n'.join(dict.fromkeys(a)))
+    return first.assign(answer=first.answer.mask(first.index.isin(df.index[parts]), pd.Series(joined.values, first.index[
+        first.index.isin(df.index[parts])], dtype=first.answer.dtype)))
 
 # %% ../../nbs/core/07_cleaning.ipynb #651697dc
 to_plain = ''.join(chr(i).lower() if chr(i).isalnum() else ' ' for i in range(128))
@@ -196,7 +210,7 @@ def parts_of(s): # Text
     b = s.encode('ascii', 'replace')
     return set(b.translate(to_words).split()), b.translate(to_shape)
 
-# %% ../../nbs/core/07_cleaning.ipynb #e2c11510
+# %% ../../nbs/core/07_cleaning.ipynb #8a0f5c67
 def steps_of(min_words=5, # Fewest words of an answer
     qtypes=None):         # Types to keep, from `question_types`; None keeps all
     "{name: step} in order"
@@ -208,6 +222,7 @@ def steps_of(min_words=5, # Fewest words of an answer
 
 def difference(before, after): # DataFrames of rows around a step; returns keys of changed rows, keys of dropped rows
     "What a step did"
+    if after is before: return [], []
     old = before.loc[after.index]
     changed = (old.answer != after.answer) | (old.question != after.question)
     return after.key[changed].tolist(), before.key[~before.index.isin(after.index)].tolist()

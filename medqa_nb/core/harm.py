@@ -133,7 +133,7 @@ def verdict(found): # From `harms`
     todo = {actions[c] for c,_ in found}
     return 'drop' if 'drop' in todo else 'review' if todo else None
 
-# %% ../../nbs/core/20_harm.ipynb #54ce2534
+# %% ../../nbs/core/20_harm.ipynb #0c1b4ed2
 crisis,young,is_age,before_age,past,not_age = (compiled(f'<{o}>') for o in 'crisis young is_age before_age past not_age'.split())
 not_now = re.compile(r"\b(?:not|never|no|without|deny|denies|isn['’]?t)\b(?: \w+){0,3} $|n['’]t (?:\w+ ){0,3}$", re.I)
 crisis_words,young_words = (frozenset(o.encode() for o in rules[k].split()) for k in ('crisis_words','young_words'))
@@ -152,8 +152,8 @@ def below_18(text): # Text of a post
 
 def sensitive(text): # Text of a post
     "'crisis', 'minor' or None"
-    words = parts_of(text)[0]
+    words,shape = parts_of(text)
     if not crisis_words.isdisjoint(words):
         for m in crisis.finditer(text):
             if not not_now.search(text[max(0, m.start()-30):m.start()]): return 'crisis'
-    return 'minor' if below_18(text) or not young_words.isdisjoint(words) and young.search(text) else None
+    return 'minor' if b'9' in shape and below_18(text) or not young_words.isdisjoint(words) and young.search(text) else None

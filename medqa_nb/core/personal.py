@@ -11,8 +11,9 @@ __all__ = ['said', 'official', 'domain', 'site', 'bracket', 'apps', 'online', 'n
            'addresses', 'first_names', 'also_words', 'no_names', 'relations', 'of_disease', 'not_named', 'plain_name',
            'a_word', 'eponyms', 'no_eponym', 'a_name', 'listed', 'of_mine', 'with_title', 'a_record', 'cued', 'quiet',
            'closing', 'after', 'any_listed', 'signed', 'a_capital', 'runs', 'titles', 'greetings', 'relatives',
-           'telling', 'announce', 'places', 'illness', 'last_word', 'early', 'name_bytes', 'one_of', 'rule',
-           'apply_rule', 'hide_signature', 'is_name', 'cue_before', 'people', 'redact']
+           'telling', 'announce', 'places', 'illness', 'last_word', 'early', 'cueless', 'by_cue', 'all_cues',
+           'name_bytes', 'one_of', 'rule', 'apply_rule', 'hide_signature', 'is_name', 'cue_before', 'people',
+           'worth_trying', 'redact']
 
 # %% ../../nbs/core/19_personal.ipynb #ae668a13
 import re, yaml
@@ -57,7 +58,7 @@ def apply_rule(s, # Text
         return f'{m[0][:x-a]}[{kind}]{m[0][y-a:]}'
     return pattern.sub(hide, s)
 
-# %% ../../nbs/core/19_personal.ipynb #1db9930c
+# %% ../../nbs/core/19_personal.ipynb #a0700074
 official = r'[\w.-]{0,60}(?:\.gov|\.edu|nhs\.uk|who\.int|mayoclinic\.org|wikipedia\.org|cochrane\.org)\b'
 domain = 'com|org|net|edu|gov|io|de|uk|ca|au|info|me|co|us|cc'
 site = r'(?:com|org|net)(?:/[^\s<>()\[\]]*)?|(?:io|co|cc|me|uk|de)/[^\s<>()\[\]]*'
@@ -72,8 +73,8 @@ online = [
     rule('email', 'dot|gmail|hotmail|yahoo|outlook', 'a aa a|9 aa a',
          r'(?<![\w.+-])(?P<x>[\w+-][\w.+-]{0,63}(?: dot [\w+-]{1,40}){0,2} at '
          rf'(?:[\w-]{{1,63}}(?: dot (?:{domain})){{1,2}}\b|(?:gmail|hotmail|yahoo|outlook)\b(?:\.com)?))', re.I),
-    rule('url', '', '://|aaa.|AAA.',
-         rf'(?P<x>(?:\w{{2,10}}://(?!{official})|www\.(?!{official}))[^\s<>\[\]()]+)', re.I),
+    rule('url', 'http|https|ftp|www', '://|aaa.|AAA.',
+         rf'(?P<x>(?:https?://|ftp://|www\.)(?!{official})[^\s<>\[\]()]+)', re.I),
     rule('url', 'com|org|net|io|co|cc|me|uk|de', '.aaa|.aa/',
          rf'(?<![\w@./-])(?!{official})(?P<x>[\w-]{{2,63}}(?:\.[\w-]{{2,63}}){{0,3}}\.(?:{site}))\b', re.I),
     rule('user', 'u', 'a/|A/', r'(?<![\w.)/])(?<!\d )/?u/(?P<x>[\w-]{3,30})', re.I),
@@ -251,13 +252,24 @@ def people(s, # Text
         return m[0]
     return runs.sub(hide, s)
 
-# %% ../../nbs/core/19_personal.ipynb #3c97b2f4
-early = [*online, *numbers, *dates, *addresses, *cued]
+# %% ../../nbs/core/19_personal.ipynb #d9321fae
+early = list(enumerate([*online, *numbers, *dates, *addresses, *cued])) # in this order
+cueless = [o for o in early if not o[1][1]]
+by_cue = {} # word: rules that it may call for
+for o in early:
+    for w in o[1][1]: by_cue.setdefault(w, []).append(o)
+all_cues = frozenset(by_cue)
+
+def worth_trying(words): # Set of words, from `parts_of`
+    "The rules whose cues are among the words, in order"
+    some = {i:r for w in all_cues & words for i,r in by_cue[w]}
+    return [r for _,r in sorted([*cueless, *some.items()], key=lambda o: o[0])]
+
 name_bytes = frozenset(o.encode() for o in first_names)
 
 def redact(s): # Text
     "The text with marks in place of personal data, and a Counter of them"
     counts,(words,shape) = Counter(),parts_of(s)
-    for r in early: s = apply_rule(s, words, shape, r, counts)
+    for r in worth_trying(words): s = apply_rule(s, words, shape, r, counts)
     if not name_bytes.isdisjoint(words): s = apply_rule(s, words, shape, quiet, counts)
     return people(hide_signature(s, counts), counts), counts
