@@ -8,8 +8,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/data.html.md"""
 __all__ = ['schema', 'read_any', 'read_sources', 'harm_filter', 'add_step', 'prepare', 'complete', 'report_of', 'make_splits',
            'check_sizes', 'train_synonyms', 'ProgressBar', 'earlier_split', 'write_rows', 'build_data']
 
-# %% ../nbs/01_data.ipynb #9e5ee650
-import time
+# %% ../nbs/01_data.ipynb #f8dfae9c
+import sys, time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -125,14 +125,15 @@ def train_synonyms(df): # Rows with `synonyms`; returns {document: [names]}
     docs = train.assign(doc=document(train.key)).drop_duplicates('doc')
     return {d:s for d,names in zip(docs.doc, docs.synonyms) if (s := safe(names))}
 
-# %% ../nbs/01_data.ipynb #4abf5df5
+# %% ../nbs/01_data.ipynb #7355ff8f
 class ProgressBar:
-    "A tqdm bar that is called with a count, and appears at the first call"
+    "A tqdm bar that is called with a count, and appears at the first call; in a notebook or on a terminal, never in a log"
     def __init__(self, desc): # What is going on, in a word
         self.desc,self.bar = desc,None
     def __call__(self, n): # Count so far; a smaller one starts over
         from tqdm.auto import tqdm
-        if self.bar is None: self.bar = tqdm(desc=self.desc, leave=False, unit_scale=True, mininterval=0.5)
+        hidden = 'ipykernel' not in sys.modules and not sys.stderr.isatty()
+        if self.bar is None: self.bar = tqdm(desc=self.desc, leave=False, unit_scale=True, mininterval=0.5, disable=hidden)
         if n < self.bar.n: self.bar.reset()
         self.bar.update(n - self.bar.n)
     def __enter__(self): return self
