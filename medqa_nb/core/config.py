@@ -174,7 +174,7 @@ class LoraSettings(Section):
         dora:flag()=False): # Learn magnitude and direction apart (slower)
         store_attr()
 
-# %% ../../nbs/core/01_config.ipynb #6293dc74
+# %% ../../nbs/core/01_config.ipynb #a9d60906
 class TrainingSettings(Section):
     "How the adapter is trained"
     beginner = ('epochs', 'learning_rate', 'max_length')
@@ -188,7 +188,7 @@ class TrainingSettings(Section):
         max_length:whole(32, 131072)=1024, # Longest sequence in tokens; what is longer is cut
         packing:flag()=False, # Put several short examples into one sequence
         weight_decay:number(0, 1)=0.0, # Decay of the adapter's weights
-        optimizer:choice('adamw_torch', 'adamw_8bit')='adamw_8bit', # 8-bit Adam keeps its state in a quarter of the memory
+        optimizer:choice('adamw_torch', 'adamw_8bit', 'paged_adamw_8bit')='adamw_8bit', # 8-bit Adam keeps its state in a quarter of the memory; paged moves it to the host when memory is short
         eval_steps:whole(1, 10**6)=100, # Steps between two losses on the validation rows
         save_steps:whole(1, 10**6)=100, # Steps between two checkpoints
         keep:whole(1, 100)=2): # Checkpoints kept besides the best

@@ -44,13 +44,13 @@ def lora_count(s, rank): # Shape; rank. Returns trainable weights
     h,i,kv = s['hidden_size'],s['intermediate_size'],s['hidden_size']//s['num_attention_heads']*s['num_key_value_heads']
     return s['num_hidden_layers']*rank*(2*(h+h) + 2*(h+kv) + 3*(h+i))
 
-# %% ../../nbs/core/12_planner.ipynb #b261ecc7
+# %% ../../nbs/core/12_planner.ipynb #e3909098
 GIB = 2**30
 
 def fixed_bytes(cfg, shape, accumulated): # `Config`; shape of the model; are gradients of several micro-batches added up?
     "Weights, adapter, optimizer"
     quantised,kept = weight_counts(shape)
-    state = 2 if cfg.training.optimizer == 'adamw_8bit' else 8
+    state = 2 if '8bit' in cfg.training.optimizer else 8
     return quantised*(0.516 if cfg.model.quantization == 'nf4' else 2) + kept*2 + \
         lora_count(shape, cfg.lora.rank)*(4 + state + 4*accumulated)
 

@@ -7,18 +7,18 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/trainer.html.md"""
 
 # %% auto #0
 __all__ = ['CONSUMED', 'sft_config', 'float_adapter', 'recompute_first', 'read_metrics', 'cut_metrics', 'gpu_gib', 'host_gib',
-           'Keeper', 'keep_adapter', 'as_callback', 'as_dataset', 'fingerprint', 'fit', 'check_same', 'foreseen',
-           'build_trainer', 'run_trainer', 'tensorboard']
+           'Keeper', 'keep_adapter', 'as_callback', 'as_dataset', 'fingerprint', 'fit', 'try_trainer', 'step_down',
+           'check_same', 'foreseen', 'build_trainer', 'run_trainer', 'tensorboard']
 
-# %% ../../nbs/core/14_trainer.ipynb #4a48c985
+# %% ../../nbs/core/14_trainer.ipynb #2c6bee5e
 import errno, hashlib, json, math, os, shutil, time
 from pathlib import Path
 
 from .chat import chat_rows
 from .checkpoints import latest, pack, prune, unpack
 from .files import MedqaError, failed_write, read_json, write_json, write_whole
-from .models import load_base, lora_config
-from .planner import make_plan
+from .models import base_path, load_base, lora_config
+from .planner import divisions, make_plan, model_shape
 from .runs import consumed, versions
 
 # %% ../../nbs/core/14_trainer.ipynb #89444b22
@@ -160,7 +160,7 @@ def fingerprint(obj): # Plain data, or a DataFrame with key, question and answer
     if not isinstance(obj, dict): obj = obj[['key','question','answer']].values.tolist()
     return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()[:16]
 
-# %% ../../nbs/core/14_trainer.ipynb #4b86c7bb
+# %% ../../nbs/core/14_trainer.ipynb #25caa9b0
 def fit(cfg,      # `Config`
     train, valid, # DataFrames with key, question, answer
     folder,       # Folder of this training, on local disk
@@ -175,12 +175,38 @@ def fit(cfg,      # `Config`
     facts = dict(config_hash=fingerprint(consumed(cfg, *CONSUMED)), data_hash=fingerprint(train))
     m = latest(store, say)
     if m: check_same(m, facts, store)
-    try: return run_trainer(cfg, train, valid, folder, store, work, m, facts, publish, say, progress)
+    plan = make_plan(cfg, rows=len(train))
+    try:
+        report = try_trainer(cfg, plan, train, valid, folder, store, work, m, facts, publish, say, progress)
+        if report: return report
+        less = step_down(cfg, plan)
+        say(f'the card ran out of memory with micro-batches of {plan["per_device_batch"]} and {plan["checkpointed_layers"]} recomputed '
+            f'layers: going on with {less["per_device_batch"]} and {less["checkpointed_layers"]}; the effective batch stays '
+            f'{cfg.training.effective_batch}')
+        return run_trainer(cfg, less, train, valid, folder, store, work, latest(store, say), facts, publish, say, progress)
     except MedqaError: raise
     except Exception as e:
         if word := foreseen(e, folder): raise MedqaError(word) from e
         raise
     finally: shutil.rmtree(work, ignore_errors=True)
+
+def try_trainer(cfg, plan, *args): # As `run_trainer`; returns its report, or None
+    "`run_trainer`; None if the card ran out of memory and a smaller plan exists"
+    import gc, torch
+    try: return run_trainer(cfg, plan, *args)
+    except torch.OutOfMemoryError:
+        if not step_down(cfg, plan): raise
+    gc.collect() # after the exception, which held all that was on the card
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+
+def step_down(cfg, plan): # `Config`; a plan; returns a plan, or None
+    "The plan with the next smaller micro-batch, or else with all layers recomputed; the effective batch stays"
+    layers = model_shape(base_path(cfg))['num_hidden_layers']
+    smaller = [b for b in divisions(cfg) if b < plan['per_device_batch']]
+    if not smaller and plan['checkpointed_layers'] >= layers: return
+    b = smaller[0] if smaller else 1
+    return {**plan, 'per_device_batch':b, 'accumulation':cfg.training.effective_batch//b,
+            'checkpointed_layers':plan['checkpointed_layers'] if smaller else layers}
 
 # %% ../../nbs/core/14_trainer.ipynb #61b0f9f6
 CONSUMED = ('model', 'lora', 'training', 'run.seed')
@@ -215,11 +241,10 @@ def build_trainer(cfg, plan, train, valid, work): # Returns (trainer, tokenizer)
     float_adapter(trainer.model)
     return trainer, tok
 
-# %% ../../nbs/core/14_trainer.ipynb #b237d1b7
-def run_trainer(cfg, train, valid, folder, store, work, m, facts, publish, say, progress):
+# %% ../../nbs/core/14_trainer.ipynb #bb44464b
+def run_trainer(cfg, plan, train, valid, folder, store, work, m, facts, publish, say, progress):
     "The body of `fit`"
     folder.mkdir(parents=True, exist_ok=True)
-    plan = make_plan(cfg, rows=len(train))
     trainer,_ = build_trainer(cfg, plan, train, valid, work)
     from transformers.trainer_callback import PrinterCallback
     trainer.remove_callback(PrinterCallback)
@@ -239,8 +264,10 @@ def run_trainer(cfg, train, valid, folder, store, work, m, facts, publish, say, 
     if not keeper.best or trainer.state.global_step % cfg.training.eval_steps: trainer.evaluate()
     lines = read_metrics(folder/'metrics.jsonl')
     speeds = sorted(o['tokens_per_second'] for o in lines if o.get('tokens_per_second'))
+    speed = speeds[len(speeds)//2] if speeds else None
+    off = speed/plan['tokens_per_second'] - 1 if speed and plan['tokens_per_second'] else None
     return dict(steps=trainer.state.global_step, tokens=int(trainer.state.num_input_tokens_seen),
-        tokens_per_second=speeds[len(speeds)//2] if speeds else None, peak_gib=gpu_gib()[0],
+        tokens_per_second=speed, faster_than_planned=off, peak_gib=gpu_gib()[0],
         seconds=sessions['seconds'] + time.time() - t0, sessions=sessions['sessions'], resumed_from=sessions['resumed_from'],
         eval=[dict(step=o['step'], loss=o['eval_loss']) for o in lines if 'eval_loss' in o], best=keeper.best, plan=plan)
 
