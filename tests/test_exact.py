@@ -1,5 +1,7 @@
-"Cut in the middle and continued, a training ends with the same adapter, bit for bit, whatever the optimizer and the recipe."
-import hashlib
+"""Cut in the middle and continued, a training ends with the same adapter, bit for bit, whatever the optimizer and the recipe.
+
+On the CPU, or on a GPU in the way of the profile that MEDQA_TEST_PROFILE names (t4: fp16 with a gradient scaler)."""
+import hashlib, os
 import pandas as pd
 import pytest
 from medqa_nb.core.config import Config, load_config
@@ -15,7 +17,8 @@ def rows(n=40):
 def settings(**training):
     lora = training.pop('lora', {})
     base = dict(max_steps=4, eval_steps=4, save_steps=2, effective_batch=4, max_length=160)
-    return Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile='cpu'), lora=lora, training={**base, **training}))
+    return Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile=os.environ.get('MEDQA_TEST_PROFILE', 'cpu')),
+                  model=dict(base=str(assets('tiny'))), lora=lora, training={**base, **training}))
 
 def adapter(folder): return hashlib.sha256((folder/'adapter/adapter_model.safetensors').read_bytes()).hexdigest()
 

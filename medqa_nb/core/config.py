@@ -102,7 +102,7 @@ class Section:
         "All settings of this section by name"
         return {k:getattr(self, k) for k in inspect.signature(type(self).__init__).parameters if k != 'self'}
 
-# %% ../../nbs/core/01_config.ipynb #e01e35aa
+# %% ../../nbs/core/01_config.ipynb #a25a4298
 class RunSettings(Section):
     "Name and seed"
     beginner = ('name', 'seed')
@@ -117,7 +117,8 @@ class GpuSettings(Section):
     def __init__(self,
         profile:choice('auto', 't4', 'l4', 'a100-40', 'a100-80', 'h100', 'g4', 'cpu')='auto', # GPU to plan for; auto takes this machine's
         detected:text(optional=True)=None, # Profile of the machine that opened the run last, filled in by setup
-        units_per_hour:number(0, 1000, optional=True)=None): # Compute units an hour, as Colab's "View resources" shows; null takes the profile's
+        units_per_hour:number(0, 1000, optional=True)=None, # Compute units an hour, as Colab's "View resources" shows; null takes the profile's
+        session_hours:number(0, 10000)=23.5): # Hours of a session after which training saves and stops; Colab ends sessions at 24; 0 is no limit
         store_attr()
 
 class BudgetSettings(Section):

@@ -8,9 +8,9 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/trainer.html.md"""
 # %% auto #0
 __all__ = ['CONSUMED', 'sft_config', 'float_adapter', 'recompute_first', 'read_metrics', 'cut_metrics', 'gpu_gib', 'host_gib',
            'Keeper', 'keep_adapter', 'as_callback', 'as_dataset', 'fingerprint', 'fit', 'try_trainer', 'step_down',
-           'check_same', 'foreseen', 'build_trainer', 'run_trainer', 'tensorboard']
+           'check_same', 'foreseen', 'build_trainer', 'run_trainer', 'rate_of', 'tensorboard']
 
-# %% ../../nbs/core/14_trainer.ipynb #2c6bee5e
+# %% ../../nbs/core/14_trainer.ipynb #d29c9adf
 import errno, hashlib, json, math, os, shutil, time
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from .checkpoints import latest, pack, prune, unpack
 from .files import MedqaError, failed_write, read_json, write_json, write_whole
 from .models import base_path, load_base, lora_config
 from .planner import divisions, make_plan, model_shape
+from .profiles import resolve
 from .runs import consumed, versions
 
 # %% ../../nbs/core/14_trainer.ipynb #89444b22
@@ -82,7 +83,7 @@ def host_gib(): # GiB of memory that this process holds
     import psutil
     return psutil.Process().memory_info().rss/2**30
 
-# %% ../../nbs/core/14_trainer.ipynb #a24d4dc4
+# %% ../../nbs/core/14_trainer.ipynb #0d8fe0b6
 class Keeper:
     "Everything that must outlive this process, written as training goes"
     def __init__(self, folder, # Folder of this training: metrics.jsonl, adapter/, best.json
@@ -90,10 +91,13 @@ class Keeper:
         keep,         # Checkpoints to keep besides the best
         facts,        # What manifests say: gpu, dtype, versions, config_hash, data_hash
         units_per_hour=None, # For the running cost
+        session_hours=0,     # Save and stop after so many hours; 0 is no limit
+        budget=None,         # Save and stop when the cost of this session reaches so many units
         publish=None, # Called after an evaluation, to copy to the store
         progress=None): # Called with the trainer's state after each step
         self.folder,self.store,self.keep,self.facts = Path(folder),Path(store),keep,facts
         self.units_per_hour,self.publish,self.progress = units_per_hour,publish,progress
+        self.session_hours,self.budget,self.begun,self.over = session_hours,budget,time.time(),None
         self.best = read_json(self.folder/'best.json') if (self.folder/'best.json').exists() else None
         self.rate,self.last = None,None
     def note(self, step, **what): # Optimizer step; what to note
@@ -106,7 +110,6 @@ class Keeper:
         now,tokens = time.time(),int(state.num_input_tokens_seen)
         speed = (tokens - self.last[1])/(now - self.last[0]) if self.last else None
         self.last = now,tokens
-        self.begun = getattr(self, 'begun', now)
         allocated,reserved = gpu_gib()
         self.note(state.global_step, time=now, loss=logs['loss'], learning_rate=logs.get('learning_rate'), grad_norm=logs.get('grad_norm'),
             tokens=tokens, tokens_per_second=speed, allocated_gib=allocated, reserved_gib=reserved, host_gib=host_gib(),
@@ -115,6 +118,13 @@ class Keeper:
             raise MedqaError(f'the loss is not a number at step {state.global_step}: lower training.learning_rate; '
                              'the last good checkpoint is kept, and the same command goes on from it')
         if self.progress: self.progress(state, logs)
+    def time_is_up(self):
+        "Why training should save and stop now, or None"
+        hours = (time.time() - self.begun)/3600
+        if self.session_hours and hours >= self.session_hours: self.over = f'{self.session_hours:g} h are over (gpu.session_hours)'
+        elif self.units_per_hour and self.budget and hours*self.units_per_hour >= self.budget:
+            self.over = f'{self.budget:g} units are spent (budget.units)'
+        return self.over
     def evaluated(self, state, model, metrics): # The trainer's state, its model, and losses on the validation rows
         "Note the loss and keep the adapter if it is the best so far"
         step,value = state.global_step,metrics['eval_loss']
@@ -129,7 +139,7 @@ class Keeper:
         pack(folder, self.store, state.global_step, metric=self.best, **self.facts)
         prune(self.store, self.keep, self.best and self.best['step'])
 
-# %% ../../nbs/core/14_trainer.ipynb #f2268f31
+# %% ../../nbs/core/14_trainer.ipynb #0882f15a
 def keep_adapter(model, folder): # Model with an adapter; folder that holds it afterwards
     "Save the adapter beside its place, then exchange the folders"
     new,old = folder.with_name('.adapter-new'),folder.with_name('.adapter-old')
@@ -145,6 +155,8 @@ def as_callback(keeper): # Returns a TrainerCallback
     class Connected(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kw): keeper.logged(state, logs)
         def on_evaluate(self, args, state, control, metrics=None, model=None, **kw): keeper.evaluated(state, model, metrics)
+        def on_step_end(self, args, state, control, **kw):
+            if state.global_step < state.max_steps and keeper.time_is_up(): control.should_save = control.should_training_stop = True
         def on_save(self, args, state, control, **kw):
             keeper.saved(state, Path(args.output_dir)/f'checkpoint-{state.global_step}')
     return Connected()
@@ -229,7 +241,7 @@ def foreseen(e, folder): # An exception; returns a line for the user, or None
     if type(e).__name__ == 'OutOfMemoryError':
         return 'the card is out of memory: lower training.max_length or lora.rank, or choose a larger GPU; the last checkpoint is kept'
 
-# %% ../../nbs/core/14_trainer.ipynb #a96f1d83
+# %% ../../nbs/core/14_trainer.ipynb #8d33e898
 def build_trainer(cfg, plan, train, valid, work): # Returns (trainer, tokenizer)
     "TRL's trainer on the quantised base with a new fp32 adapter"
     from transformers import set_seed
@@ -238,10 +250,13 @@ def build_trainer(cfg, plan, train, valid, work): # Returns (trainer, tokenizer)
     model,tok = load_base(cfg, 'cpu' if plan['gpu'] == 'cpu' else None)
     trainer = SFTTrainer(model=model, args=sft_config(cfg, plan, work), train_dataset=as_dataset(train),
                          eval_dataset=as_dataset(valid), processing_class=tok, peft_config=lora_config(cfg))
+    if not len(trainer.train_dataset):
+        raise MedqaError(f'training.max_length = {cfg.training.max_length} leaves nothing of any answer: raise it (the data report says how '
+                         'long rows are)')
     float_adapter(trainer.model)
     return trainer, tok
 
-# %% ../../nbs/core/14_trainer.ipynb #bb44464b
+# %% ../../nbs/core/14_trainer.ipynb #2e6e8ebb
 def run_trainer(cfg, plan, train, valid, folder, store, work, m, facts, publish, say, progress):
     "The body of `fit`"
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,13 +269,16 @@ def run_trainer(cfg, plan, train, valid, folder, store, work, m, facts, publish,
     write_json(folder/'sessions.json', sessions)
     cut_metrics(folder/'metrics.jsonl', m['step'] if m else 0)
     keeper = Keeper(folder, store, cfg.training.keep, dict(gpu=plan['gpu'], dtype=plan['dtype'], versions=versions(), **facts),
-                    cfg.gpu.units_per_hour, publish, progress)
+                    rate_of(cfg, plan), cfg.gpu.session_hours, cfg.budget.units, publish, progress)
     if not m: keeper.best = None
     trainer.add_callback(as_callback(keeper))
     trainer.add_callback(tensorboard(folder/'tensorboard'))
     trainer.add_callback(recompute_first(plan['checkpointed_layers']))
     t0 = time.time()
     trainer.train(resume_from_checkpoint=str(unpack(store, m, work)) if m else None)
+    if keeper.over:
+        raise MedqaError(f'{keeper.over}: saved at step {trainer.state.global_step} of {trainer.state.max_steps} and stopped; '
+                         'the same command goes on from there')
     if not keeper.best or trainer.state.global_step % cfg.training.eval_steps: trainer.evaluate()
     lines = read_metrics(folder/'metrics.jsonl')
     speeds = sorted(o['tokens_per_second'] for o in lines if o.get('tokens_per_second'))
@@ -271,7 +289,11 @@ def run_trainer(cfg, plan, train, valid, folder, store, work, m, facts, publish,
         seconds=sessions['seconds'] + time.time() - t0, sessions=sessions['sessions'], resumed_from=sessions['resumed_from'],
         eval=[dict(step=o['step'], loss=o['eval_loss']) for o in lines if 'eval_loss' in o], best=keeper.best, plan=plan)
 
-# %% ../../nbs/core/14_trainer.ipynb #64d2eccf
+# %% ../../nbs/core/14_trainer.ipynb #7bd95199
+def rate_of(cfg, plan): # `Config`; a plan; returns units an hour, or None
+    "What an hour on the planned card costs: the user's figure, or the profile's"
+    return cfg.gpu.units_per_hour if cfg.gpu.units_per_hour is not None else resolve(plan['gpu']).units_per_hour
+
 def tensorboard(folder): # Folder of event files; returns a callback
     "TensorBoard's event files through transformers' own callback"
     from torch.utils.tensorboard import SummaryWriter
