@@ -78,12 +78,13 @@ def zip_files(path): # .zip; yields (name, bytes)
         for n in z.namelist():
             if n.endswith('.xml'): yield short(n), z.read(n)
 
-# %% ../../nbs/core/06_sources.ipynb #9ed7def8
+# %% ../../nbs/core/06_sources.ipynb #46ab4649
 def xml_files(path): # Folder or archive; yields (name, bytes)
     "All XML files of a folder or an archive"
     path = Path(path)
     if not path.exists():
-        raise MedqaError(f'no such source: {path}: give a folder, an archive, a URL, medquad or sample')
+        raise MedqaError(f'no such source: {path}: give a folder, an archive, a URL, medquad, sample, hf:NAME, '
+                         'askdocs:FILE, csv:FILE or jsonl:FILE')
     if path.is_dir(): yield from folder_files(path); return
     try:
         if tarfile.is_tarfile(path): yield from tar_files(path); return
