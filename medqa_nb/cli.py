@@ -7,7 +7,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['COMMANDS', 'ABOUT', 'flag_settings', 'open_run', 'Ticker', 'do_demo', 'do_doctor', 'shown', 'do_plan', 'do_status',
-           'do_stage', 'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser', 'quiet', 'main']
+           'do_stage', 'rehearsed', 'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser', 'quiet',
+           'main']
 
 # %% ../nbs/08_cli.ipynb #ac3517a2
 import argparse, json, os, sys, time
@@ -78,14 +79,14 @@ def do_doctor(a):
     for o in t.to_dict('records'): print(('ok  ' if o['ok'] else 'FIX ') + f'{o["check"]}: {o["found"]}' + ('' if o['ok'] else f'  ->  {o["what to do"]}'))
     return 0 if t.ok.all() else 2
 
-# %% ../nbs/08_cli.ipynb #326dfcdc
+# %% ../nbs/08_cli.ipynb #eb8c8bd4
 def shown(v): # A value of a plan; returns text
     "A value as people read it"
     return '?' if v is None else f'{v:,.0f}' if isinstance(v, float) else str(v)
 
 def do_plan(a):
     "Batch, memory, speed, hours and compute units on each card"
-    from medqa_nb.core.planner import make_plan, plan_table
+    from medqa_nb.core.planner import cheapest, make_plan, plan_table
     from medqa_nb.training import training_plan
     flags = flag_settings(a)
     if a.gpu: flags.setdefault('gpu', {})['profile'] = a.gpu
@@ -93,18 +94,23 @@ def do_plan(a):
     else:
         from medqa_nb.core.config import Config, load_config
         cfg = Config().update(load_config(a.config) if a.config else {}, a.config).update(flags, 'command line')
-        plan = make_plan(cfg, tokens=250, rows=12774)
+        plan = make_plan(cfg)
     if a.json: return print(json.dumps(plan, indent=1))
     print(plan_table(plan).to_string(index=False, na_rep='?'))
     for k,v in plan['reasons'].items(): print(f'{k} {shown(plan[k])}: {v}')
+    if less := cheapest(plan): print(f'cheapest: {less["gpu"]}, {less["units"]:.1f} units in {less["hours"]:.1f} h')
 
 def do_status(a):
-    "What is done in a run"
+    "What is done in a run, and what of a training is safe"
+    from medqa_nb.core.live import clock, durable_lines, progress
     from medqa_nb.flows import status
     run = open_run(a, exist=True)
     print(run); print(status(run).to_string(index=False))
+    if (o := progress(run.path('training')))['step']:
+        print(f'training: step {o["step"]} of {o["steps"]}, loss {o["loss"]:.3f}' + ('' if o['done'] else f', {clock(o["seconds_left"])} left'))
+        for t in durable_lines(o['publication']): print(f'  {t}')
 
-# %% ../nbs/08_cli.ipynb #8b809da3
+# %% ../nbs/08_cli.ipynb #85c2a740
 def do_stage(name, # Name of a stage
              **kw): # Passed to its function
     "A command that does one stage, and the earlier ones if they are missing"
@@ -115,11 +121,21 @@ def do_stage(name, # Name of a stage
             if not run.done(s):
                 print(f'{s}: nothing in {run.name} yet, so it is made first', flush=True)
                 call(stage(s), s, run)
+        if getattr(a, 'rehearse', False): return rehearsed(run)
         r = call(stage(name), name, run)
         print(f'{name} done: {home(run.path(name))}')
         for n in run.notes + (r or {}).get('notes', []) + unread((r or {}).get('broken', [])): print(f'note: {n}')
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
+
+def rehearsed(run): # `Run`; returns the exit status
+    "The rehearsal, and the plan that it corrected"
+    from medqa_nb.training import rehearse
+    r = rehearse(run, say=lambda s: print(s, flush=True))
+    if not r['ok']: raise MedqaError(f'the rehearsal is red: {r["checks"][-1]["check"]}: {r["checks"][-1]["found"]}')
+    plan = r['plan']
+    print('the rehearsal is green' + (f'; by its speed the job takes {plan["hours"]:.1f} h' if plan['hours'] else '')
+          + ('' if plan['units'] is None or plan['gpu'] == 'cpu' else f' and {plan["units"]:.1f} units'))
 
 def call(f, name, run): # A stage's function; its name; the run
     "Call a stage with what it takes to report progress"
@@ -135,11 +151,11 @@ def brief(report): # A stage's report; returns its short values
     "What of a report fits on a few lines"
     return {k:v for k,v in (report or {}).items() if k not in ('broken', 'notes') and len(json.dumps(v)) < 200}
 
-# %% ../nbs/08_cli.ipynb #59d79ad9
+# %% ../nbs/08_cli.ipynb #66d21cec
 def do_run(a):
-    "All stages"
+    "All stages in one session, under one budget"
     from medqa_nb.flows import run_all
-    run_all(open_run(a), progress=Ticker())
+    run_all(open_run(a), say=lambda s: print(s, flush=True), progress=Ticker())
 
 def examples(run, n=2): # `Run` with evaluation; how many questions
     "Print answers of base and adapter to the same questions"
@@ -150,7 +166,7 @@ def examples(run, n=2): # `Run` with evaluation; how many questions
         print(f'\nQ      {test.question[k]}\nbase   {t["base"].answer[k][:300]}\ntuned  {t["tuned"].answer[k][:300]}')
     print()
 
-# %% ../nbs/08_cli.ipynb #b478c7b3
+# %% ../nbs/08_cli.ipynb #89fa4d77
 COMMANDS = dict(
     demo=(do_demo, 'medqa demo'),
     doctor=(do_doctor, 'medqa doctor'),
@@ -158,11 +174,11 @@ COMMANDS = dict(
     data=(do_stage('data'), 'medqa data\nmedqa data --run mine --source MedQuAD.tar.gz --source askdocs:posts.zst+comments.zst\n'
         'medqa data --run faq --source "csv:faq.csv?question=Frage&answer=Antwort"'),
     augment=(do_stage('augmentation'), 'medqa augment --run mine\nmedqa augment --set augmentation.share=0.5'),
-    train=(do_stage('training'), 'medqa train --experiment_name r32 --lora_rank 32 --lora_alpha 64\nmedqa train --config training_config.yaml'),
+    train=(do_stage('training'), 'medqa train --rehearse\nmedqa train --experiment_name r32 --lora_rank 32 --lora_alpha 64\nmedqa train --config training_config.yaml'),
     evaluate=(do_stage('evaluation'), 'medqa evaluate --set evaluation.questions=500'),
     compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml'),
     release=(do_stage('release'), 'medqa release'),
-    run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz'),
+    run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz\nmedqa run --set budget.units=20 --set gpu.release=true'),
     status=(do_status, 'medqa status --run mine'))
 
 ABOUT = dict(data='clean the sources and split them without leaks', augment='add rows to the training split',
@@ -173,7 +189,7 @@ class Parser(argparse.ArgumentParser):
     "A parser whose complaint is one line"
     def error(self, message): raise MedqaError(f'{message} (see {self.prog} --help)')
 
-# %% ../nbs/08_cli.ipynb #f03eabf0
+# %% ../nbs/08_cli.ipynb #da6034d2
 def parser(): # Returns the parser of `medqa`
     "All commands with their flags and examples"
     from medqa_nb import __version__
@@ -191,6 +207,7 @@ def parser(): # Returns the parser of `medqa`
         p.add_argument('--set', action='append', metavar='SECTION.KEY=VALUE', help='any setting; repeatable')
         if name in ('data', 'run'): p.add_argument('--source', action='append', help='sample, medquad, a folder, an archive, a URL, hf:lavita/MedQuAD, askdocs:FILE, csv:FILE or jsonl:FILE; repeatable')
         if name == 'train':
+            p.add_argument('--rehearse', action='store_true', help='some minutes of the whole way on this machine first: longest rows, a kill, publication, resume, two answers')
             p.add_argument('--lora_rank', help='rank of the adapter')
             p.add_argument('--lora_alpha', help='scale of the adapter; twice the rank is the custom')
             p.add_argument('--experiment_name', help='another name for --run')

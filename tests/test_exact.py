@@ -22,9 +22,14 @@ def settings(**training):
 
 def adapter(folder): return hashlib.sha256((folder/'adapter/adapter_model.safetensors').read_bytes()).hexdigest()
 
-CASES = {'adamw_torch, dropout':dict(optimizer='adamw_torch', lora=dict(dropout=0.2)),
+CASES = {'adamw_torch':dict(optimizer='adamw_torch'),
+         'adamw_torch, dropout, packing, accumulation':dict(optimizer='adamw_torch', packing=True, effective_batch=16, lora=dict(dropout=0.2)),
          'adamw_8bit, accumulation':dict(optimizer='adamw_8bit', effective_batch=16),
-         'paged_adamw_8bit, packing':dict(optimizer='paged_adamw_8bit', packing=True, lora=dict(dropout=0.1))}
+         'adamw_8bit, dropout, packing':dict(optimizer='adamw_8bit', packing=True, lora=dict(dropout=0.1)),
+         'paged_adamw_8bit, packing':dict(optimizer='paged_adamw_8bit', packing=True, lora=dict(dropout=0.1)),
+         'paged_adamw_8bit, accumulation':dict(optimizer='paged_adamw_8bit', effective_batch=16),
+         'DoRA, NEFTune, early stopping':dict(optimizer='adamw_8bit', neftune=5, eval_steps=1, patience=3, lora=dict(dora=True, rslora=True)),
+         'trained head':dict(optimizer='adamw_8bit', lora=dict(modules_to_save=['lm_head']))}
 
 @pytest.mark.parametrize('case', CASES)
 def test_bit_identical(case, tmp_path):

@@ -102,13 +102,14 @@ class Section:
         "All settings of this section by name"
         return {k:getattr(self, k) for k in inspect.signature(type(self).__init__).parameters if k != 'self'}
 
-# %% ../../nbs/core/01_config.ipynb #a25a4298
+# %% ../../nbs/core/01_config.ipynb #8a6469f1
 class RunSettings(Section):
     "Name and seed"
     beginner = ('name', 'seed')
     def __init__(self,
         name:text()='first', # Name of the run, and of its folder
-        seed:whole(0, 2**31-1)=42): # Seed of everything random in this run, the split excepted
+        seed:whole(0, 2**31-1)=42, # Seed of everything random in this run, the split excepted
+        confirm:flag()=False): # On Colab, ask Drive itself whether checkpoints have arrived; it wants one more consent
         store_attr()
 
 class GpuSettings(Section):
@@ -118,7 +119,8 @@ class GpuSettings(Section):
         profile:choice('auto', 't4', 'l4', 'a100-40', 'a100-80', 'h100', 'g4', 'cpu')='auto', # GPU to plan for; auto takes this machine's
         detected:text(optional=True)=None, # Profile of the machine that opened the run last, filled in by setup
         units_per_hour:number(0, 1000, optional=True)=None, # Compute units an hour, as Colab's "View resources" shows; null takes the profile's
-        session_hours:number(0, 10000)=23.5): # Hours of a session after which training saves and stops; Colab ends sessions at 24; 0 is no limit
+        session_hours:number(0, 10000)=23.5, # Hours of a session after which training saves and stops; Colab ends sessions at 24; 0 is no limit
+        release:flag()=False): # On Colab, give the machine back when the whole run is done, stopped or out of budget
         store_attr()
 
 class BudgetSettings(Section):
@@ -154,7 +156,7 @@ class DataSettings(Section):
         extends:text(optional=True)=None): # An earlier run, or its data folder, that this split extends: every row that moved is listed
         store_attr()
 
-# %% ../../nbs/core/01_config.ipynb #80931a01
+# %% ../../nbs/core/01_config.ipynb #8393ab91
 class AugmentationSettings(Section):
     "Rows that are added to the training split"
     beginner = ('method', 'share')
@@ -172,10 +174,11 @@ class LoraSettings(Section):
         dropout:number(0, 0.9)=0.0, # Share of inputs that the adapter does not see; 0 is fastest
         target_modules:text()='all-linear', # Which weights get an adapter: all-linear, or names with commas
         rslora:flag()=False, # Divide alpha by the square root of the rank instead of the rank
-        dora:flag()=False): # Learn magnitude and direction apart (slower)
+        dora:flag()=False, # Learn magnitude and direction apart (slower)
+        modules_to_save:listing()=[]): # Modules that are trained whole, embed_tokens or lm_head: needs some 8 GiB each with Llama 3.1 8B
         store_attr()
 
-# %% ../../nbs/core/01_config.ipynb #a9d60906
+# %% ../../nbs/core/01_config.ipynb #4dac1a03
 class TrainingSettings(Section):
     "How the adapter is trained"
     beginner = ('epochs', 'learning_rate', 'max_length')
@@ -189,10 +192,16 @@ class TrainingSettings(Section):
         max_length:whole(32, 131072)=1024, # Longest sequence in tokens; what is longer is cut
         packing:flag()=False, # Put several short examples into one sequence
         weight_decay:number(0, 1)=0.0, # Decay of the adapter's weights
+        neftune:number(0, 100)=0.0, # Noise on the embeddings while training (NEFTune); 5 is usual, 0 is none
         optimizer:choice('adamw_torch', 'adamw_8bit', 'paged_adamw_8bit')='adamw_8bit', # 8-bit Adam keeps its state in a quarter of the memory; paged moves it to the host when memory is short
-        eval_steps:whole(1, 10**6)=100, # Steps between two losses on the validation rows
+        eval_steps:whole(1, 10**6)=100, # Steps between two evaluations on the validation rows
+        metric:text()='loss', # What chooses the best adapter: loss, or a metric of generated answers such as rougeL
+        answers:whole(1, 1000)=32, # Validation questions that are answered at each evaluation, if the metric wants answers
+        patience:whole(0, 1000)=0, # Stop after so many evaluations without improvement; 0 never stops early
         save_steps:whole(1, 10**6)=100, # Steps between two checkpoints
-        keep:whole(1, 100)=2): # Checkpoints kept besides the best
+        save_minutes:number(0, 1440)=15.0, # A checkpoint is also made when the last one is older than this; 0 counts steps only
+        keep:whole(1, 100)=2, # Checkpoints kept besides the best
+        backup:text(optional=True)=None): # Private repository on the hub that also gets the checkpoints, e.g. me/medqa-checkpoints
         store_attr()
 
 # %% ../../nbs/core/01_config.ipynb #ccec25e3

@@ -6,10 +6,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/files.html.md"""
 
 # %% auto #0
 __all__ = ['MedqaError', 'plain_errors', 'failed_write', 'write_with', 'write_whole', 'write_json', 'read_json', 'write_table',
-           'read_table', 'sha256', 'assets']
+           'read_table', 'sha256', 'Hashed', 'copy_file', 'assets']
 
-# %% ../../nbs/core/00_files.ipynb #7b715d12
-import hashlib, json, os
+# %% ../../nbs/core/00_files.ipynb #a9596791
+import hashlib, json, os, shutil
 from pathlib import Path
 
 # %% ../../nbs/core/00_files.ipynb #ca10f013
@@ -85,6 +85,30 @@ def sha256(path): # File to read; returns 64 hexadecimal digits
     with open(path, 'rb') as f:
         while block := f.read(1<<20): h.update(block)
     return h.hexdigest()
+
+# %% ../../nbs/core/00_files.ipynb #d4ae4c79
+class Hashed:
+    "A file whose content is hashed as it is read or written"
+    def __init__(self, f): self.f,self.h = f,hashlib.sha256() # An open binary file
+    def read(self, n=-1):
+        b = self.f.read(n)
+        self.h.update(b)
+        return b
+    def write(self, b):
+        self.h.update(b)
+        return self.f.write(b)
+
+def copy_file(src, # File to copy
+    dst):          # Its new place
+    "Copy a file whole, and read it back. Returns its SHA-256; a copy that differs is a MedqaError"
+    def write(p):
+        nonlocal h
+        with open(src, 'rb') as a, open(p, 'wb') as b: shutil.copyfileobj(r := Hashed(a), b, 1<<20)
+        h = r.h.hexdigest()
+    h = None
+    write_with(dst, write)
+    if sha256(dst) != h: raise MedqaError(f'{dst} does not read back as it was written: try again, or choose another store')
+    return h
 
 # %% ../../nbs/core/00_files.ipynb #92b5e1e4
 def assets(*parts): # Path below medqa_nb/assets

@@ -8,7 +8,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/runs.html.md"""
 __all__ = ['content', 'local_root', 'store_root', 'scratch_root', 'homes', 'find_run', 'copy_whole', 'versions', 'home', 'Run',
            'machine_id', 'new_config', 'current_run', 'read_plain', 'consumed']
 
-# %% ../../nbs/core/03_runs.ipynb #7d6af8ab
+# %% ../../nbs/core/03_runs.ipynb #6b628102
 import atexit, json, os, platform, shutil, sqlite3, tempfile, time, uuid
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .config import Config, load_config, write_config
-from .files import MedqaError, assets, plain_errors, read_json, sha256, write_json, write_whole, write_with
+from .files import MedqaError, assets, copy_file, plain_errors, read_json, sha256, write_json, write_whole, write_with
 
 # %% ../../nbs/core/03_runs.ipynb #e0e462b0
 def content(): # Returns /content on Colab and None elsewhere
@@ -60,18 +60,16 @@ def find_run(name=None,      # `--run`
         raise MedqaError(f'--run {name} and --experiment_name {experiment} name different runs: give one of them')
     return name or experiment
 
-# %% ../../nbs/core/03_runs.ipynb #ff326593
+# %% ../../nbs/core/03_runs.ipynb #7a040636
 def copy_whole(src, # File to copy
     dst):           # Its new place
     "Copy a file whole and verified; SQLite goes through its own backup, so that a copy in mid-write is sound. Returns its SHA-256"
     def backup(p):
         with sqlite3.connect(src) as a, sqlite3.connect(p) as b: a.backup(b)
         a.close(), b.close()
-    if src.suffix == '.sqlite': write_with(dst, backup); return sha256(dst)
-    write_with(dst, lambda p: shutil.copyfile(src, p))
-    h = sha256(src)
-    if sha256(dst) != h: raise MedqaError(f'{dst} does not read back as it was written: try again, or choose another store')
-    return h
+    if src.suffix != '.sqlite': return copy_file(src, dst)
+    write_with(dst, backup)
+    return sha256(dst)
 
 # %% ../../nbs/core/03_runs.ipynb #9fe4ce3a
 def versions(): # Returns {package: version or None}
@@ -105,15 +103,16 @@ class Run:
     def __repr__(self):
         return f'Run {self.name}: {home(self.local)}' + (f', kept in {home(self.store)}' if self.store != self.local else '')
 
-# %% ../../nbs/core/03_runs.ipynb #df9efc0c
+# %% ../../nbs/core/03_runs.ipynb #9c0ca8c1
 @patch
 def publish(self:Run, *names): # Files or folders below the run folder, e.g. 'data'
     "Copy new and changed files to the store, verified, and list them in its snapshot.json"
     if self.store == self.local: return []
+    if not (self.store/'run.yaml').exists(): raise MedqaError(f'{self.store} is gone: is Drive still mounted?')
     p = self.store/'snapshot.json'
     snap = read_json(p) if p.exists() else {}
     files = [f for n in names for f in ([self.path(n)] if self.path(n).is_file() else sorted(self.path(n).rglob('*')))
-             if f.is_file() and not f.name.endswith('.part')]
+             if f.is_file() and not any(o.startswith('.') or o == 'work' for o in f.relative_to(self.local).parts)]
     copied = []
     for f in files:
         rel = f.relative_to(self.local).as_posix()
