@@ -1,19 +1,27 @@
 """Predicted against measured peak memory, and tokens a second, of our training path:
 
     python bench/plan_accuracy.py settings OUT.jsonl    twenty settings over rank, length, micro-batch and recomputed layers
-    python bench/plan_accuracy.py profiles OUT.jsonl    each card's own plan, within that card's memory (emulated on this GPU)
+    python bench/plan_accuracy.py options OUT.jsonl     DoRA, fewer targets, embedding and head trained whole
+    python bench/plan_accuracy.py profiles OUT.jsonl    each card's own plan for full sequences, within that card's memory (emulated on this GPU)
 
 The model has the exact shape of Llama 3.1 8B and random weights (memory and speed depend on shape and type, not on what the weights
 know), NF4 with double quantisation. Each setting is measured over five optimizer steps on full sequences; settings that are in OUT
 are not measured again. Without a GPU the tiny shape shows that the bench works; its numbers mean nothing.
 """
 import gc, json, statistics, subprocess, sys, tempfile, time
+from functools import partial
 from pathlib import Path
 
 # rank, max_length, micro-batch, recomputed layers
 SETTINGS = [(16, 1024, 8, 32), (16, 1024, 8, 0), (16, 1024, 1, 0), (16, 1024, 2, 0), (16, 1024, 4, 0), (8, 1024, 4, 16), (64, 1024, 4, 16),
             (64, 1024, 8, 32), (8, 512, 16, 32), (16, 512, 8, 0), (32, 512, 1, 0), (32, 2048, 2, 0), (16, 2048, 4, 24), (32, 4096, 1, 0),
             (8, 4096, 4, 32), (64, 4096, 1, 16), (16, 1024, 16, 32), (16, 1024, 16, 8), (32, 512, 16, 0), (16, 2048, 1, 8)]
+
+# the same, with other settings of the adapter
+OPTIONS = [(16, 1024, 1, 0, dict(dora=True)), (16, 1024, 4, 32, dict(dora=True)), (16, 1024, 2, 16, dict(dora=True)), (64, 1024, 2, 32, dict(dora=True)),
+           (16, 1024, 2, 0, dict(target_modules='q_proj,v_proj')), (16, 1024, 4, 32, dict(target_modules='q_proj,v_proj')),
+           (16, 1024, 2, 32, dict(modules_to_save=['lm_head'])), (16, 1024, 2, 32, dict(modules_to_save=['embed_tokens', 'lm_head'])),
+           (16, 1024, 8, 16, dict(modules_to_save=['lm_head']))]
 
 TINY = dict(hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, vocab_size=2048,
             tie_word_embeddings=False)
@@ -66,11 +74,11 @@ def measure(model, shape, cfg, plan, device, steps=5): # Returns a dict, and the
         if cuda: torch.cuda.empty_cache()
     return out, base
 
-def of_setting(rank, length, batch, recomputed, cuda): # Returns settings and plan
-    "One of SETTINGS, without accumulation"
+def of_setting(cuda, rank, length, batch, recomputed, lora={}): # Returns settings and plan
+    "One of SETTINGS or OPTIONS, without accumulation"
     from medqa_nb.core.config import Config
     name = 'h100' if cuda else 'cpu'
-    cfg = Config().update(dict(gpu=dict(profile=name), lora=dict(rank=rank, alpha=2*rank),
+    cfg = Config().update(dict(gpu=dict(profile=name), lora=dict(rank=rank, alpha=2*rank, **lora),
                                training=dict(max_length=length, effective_batch=batch)))
     return cfg, dict(dtype='bfloat16' if cuda else 'float32', gpu=name, per_device_batch=batch, accumulation=1, checkpointed_layers=recomputed)
 
@@ -91,21 +99,21 @@ def note(path, done, o): # File; list; what was measured
     done.append(o); print(json.dumps(o), flush=True)
     with open(path, 'a') as f: f.write(json.dumps(o) + '\n')
 
-def settings(path, done, cuda): # File of results; results that are there; is there a GPU?
-    "Measure SETTINGS"
+def settings(path, done, cuda, which=SETTINGS): # File of results; results that are there; is there a GPU?; what to measure
+    "Measure settings"
     import torch
     from medqa_nb.core.planner import LLAMA_SHAPE, peak_gib
     device,dtype = ('cuda:0', torch.bfloat16) if cuda else ('cpu', torch.float32)
     shape = LLAMA_SHAPE if cuda else TINY
-    todo = [s for s in (SETTINGS if cuda else [(8, 64, 2, 0), (8, 64, 2, 2), (8, 64, 2, 4)]) if list(s) not in [o['setting'] for o in done]]
+    todo = [s for s in (which if cuda else [(8, 64, 2, *s[3:]) for s in which[:3]]) if list(s) not in [o['setting'] for o in done]]
     model = random_base(shape, dtype, device) if todo else None
     for s in todo:
-        cfg,plan = of_setting(*s, cuda)
+        cfg,plan = of_setting(cuda, *s)
         o,model = measure(model, shape, cfg, plan, device)
         note(path, done, dict(setting=list(s), **o))
     for o in done:
-        cfg,_ = of_setting(*o['setting'], cuda)
-        o['predicted_gib'] = peak_gib(cfg, shape, *o['setting'][2:])
+        cfg,_ = of_setting(cuda, *o['setting'])
+        o['predicted_gib'] = peak_gib(cfg, shape, *o['setting'][2:4])
 
 def card(name, path): # Name of a profile; file of results
     "Measure the plan of a card within its memory; for the T4 without flash attention, in fp16"
@@ -116,7 +124,7 @@ def card(name, path): # Name of a profile; file of results
     from medqa_nb.core.profiles import profiles
     p = profiles[name]
     cfg = Config().update(dict(model=dict(base=LLAMA), gpu=dict(profile=name)))
-    plan = make_plan(cfg, alternatives=False)
+    plan = make_plan(cfg, [cfg.training.max_length]*1000, alternatives=False)
     torch.backends.cuda.enable_flash_sdp(p.flash); torch.backends.cuda.enable_cudnn_sdp(p.flash)
     if not p.flash: repeat_keys()
     model = random_base(LLAMA_SHAPE, getattr(torch, plan['dtype']), 'cuda:0')
@@ -128,7 +136,7 @@ def card(name, path): # Name of a profile; file of results
 def cards(path, done, cuda): # As for `settings`
     "A process for each card that is not done"
     if not cuda: sys.exit('profiles needs a GPU')
-    for name in ('t4', 'l4', 'a100-40', 'a100-80', 'h100'):
+    for name in ('t4', 'l4', 'a100-40', 'a100-80', 'h100', 'g4'):
         if name not in [o['gpu'] for o in done]: subprocess.run([sys.executable, __file__, 'card', str(path), name])
     done[:] = read(path)
 
@@ -141,7 +149,7 @@ def main(what, out, name=None):
     path = Path(out)
     if what == 'card': return card(name, path)
     done = read(path)
-    dict(settings=settings, profiles=cards)[what](path, done, torch.cuda.is_available())
+    dict(settings=settings, options=partial(settings, which=OPTIONS), profiles=cards)[what](path, done, torch.cuda.is_available())
     errors = [o['predicted_gib']/o['allocated_gib'] - 1 for o in done if o.get('allocated_gib') and not o.get('error')]
     print(f'{sum("error" in o for o in done)} of {len(done)} ran out of memory')
     if errors: print(f'predicted peak off by {statistics.mean(map(abs, errors)):.1%} on average, {max(errors, key=abs):+.1%} at most')

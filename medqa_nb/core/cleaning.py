@@ -113,7 +113,7 @@ def clean_answer(s): # Answer as the source holds it
     for f in answer_steps.values(): s = f(s).strip()
     return s
 
-# %% ../../nbs/core/07_cleaning.ipynb #f74e6aa9
+# %% ../../nbs/core/07_cleaning.ipynb #09a59ddd
 useless = re.compile(r'These resources (?:address|from)|On this Page|Topics\Z|Frequently Asked Quee?stions? \(FAQ|'
                      r'Content on this page', re.I)
 
@@ -127,7 +127,7 @@ def with_focus(df): # DataFrame of rows
 
 def no_link_lists(df): # DataFrame of rows
     "Rows whose answer is more than links or navigation"
-    return df[~df.answer.str.match(useless)]
+    return df[[not useless.match(a) for a in df.answer]]
 
 def of_pages(df): # DataFrame of rows
     "Which rows come from pages; AskDocs has steps of its own"

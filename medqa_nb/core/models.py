@@ -77,13 +77,13 @@ def continue_text(model, tokenizer, start, # First words
                          attention_mask=ids.new_ones(ids.shape))
     return tokenizer.decode(out[0], skip_special_tokens=True)
 
-# %% ../../nbs/core/11_models.ipynb #d83251b1
+# %% ../../nbs/core/11_models.ipynb #df6f38b7
 def lora_config(cfg): # Returns a `peft.LoraConfig`
     "PEFT's configuration of the adapter"
     from peft import LoraConfig
     t = cfg.lora.target_modules
     return LoraConfig(r=cfg.lora.rank, lora_alpha=cfg.lora.alpha, lora_dropout=cfg.lora.dropout, use_rslora=cfg.lora.rslora,
-        use_dora=cfg.lora.dora, bias='none', task_type='CAUSAL_LM',
+        use_dora=cfg.lora.dora, bias='none', task_type='CAUSAL_LM', modules_to_save=cfg.lora.modules_to_save or None,
         target_modules=t if t == 'all-linear' else [o.strip() for o in t.split(',')])
 
 def attach(model, # The base model

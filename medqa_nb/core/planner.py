@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/planner.html.md"""
 
 # %% auto #0
 __all__ = ['LLAMA_SHAPE', 'WHOLE', 'GIB', 'TYPICAL', 'LAUNCH', 'EVALUATED', 'model_shape', 'matrices', 'weight_counts', 'targets',
-           'lora_count', 'saved_count', 'fixed_bytes', 'layer_bytes', 'peak_gib', 'typical_lengths', 'Load',
+           'lora_count', 'whole_modules', 'fixed_bytes', 'layer_bytes', 'peak_gib', 'typical_lengths', 'Load',
            'micro_seconds', 'divisions', 'choices', 'choose', 'rate_of', 'steps_of', 'make_plan', 'why_batch',
            'reasons', 'plan_table', 'cheapest', 'answer_hours', 'too_big', 'quote', 'keep_speed', 'known_speeds',
            'same_base']
@@ -61,41 +61,48 @@ def lora_count(s, rank, names=None): # Shape; rank; names of linear layers, or N
     "Weights of an adapter: rank x (inputs + outputs) of each matrix"
     return s['num_hidden_layers']*rank*sum(a+b for k,(a,b) in matrices(s).items() if names is None or k in names)
 
-# %% ../../nbs/core/12_planner.ipynb #00114d9d
+# %% ../../nbs/core/12_planner.ipynb #43fd247c
 WHOLE = ('embed_tokens', 'lm_head')
 
-def saved_count(cfg, s): # `Config`; shape. Returns weights
-    "Weights of the modules that are trained whole"
-    names = cfg.lora.modules_to_save
-    for o in names:
+def whole_modules(cfg): # `Config`; returns a set of names
+    "The modules that are trained whole; a MedqaError names one that cannot be"
+    for o in cfg.lora.modules_to_save:
         if o not in WHOLE: raise MedqaError(f'lora.modules_to_save: {o} cannot be trained whole: {nearest(o, WHOLE)}')
-    return len(set(names))*s['vocab_size']*s['hidden_size']
+    return {*cfg.lora.modules_to_save}
 
-# %% ../../nbs/core/12_planner.ipynb #9d2b26d4
+# %% ../../nbs/core/12_planner.ipynb #df797edc
 GIB = 2**30
 
 def fixed_bytes(cfg, shape, accumulated): # `Config`; shape of the model; are gradients of several micro-batches added up?
     "Weights, adapter, optimizer"
     quantised,kept = weight_counts(shape)
     state = 2 if '8bit' in cfg.training.optimizer else 8
+    whole = shape['vocab_size']*shape['hidden_size']*sum(8 + (8 if o == 'embed_tokens' else state) for o in whole_modules(cfg)) # bitsandbytes keeps an embedding's moments in fp32
     return quantised*(0.516 if cfg.model.quantization == 'nf4' else 2) + kept*2 + \
-        lora_count(shape, cfg.lora.rank, targets(cfg, shape))*(4 + state + 4*accumulated) + saved_count(cfg, shape)*(8 + state)
+        lora_count(shape, cfg.lora.rank, targets(cfg, shape))*(4 + state + 4*accumulated) + whole
 
-def layer_bytes(cfg, shape): # `Config`; shape of the model
+def layer_bytes(cfg, shape, flash): # `Config`; shape of the model; has the card a flash kernel?
     "What a layer keeps for the backward pass, bytes a token"
-    return 2*(8.45*shape['hidden_size'] + 4*shape['intermediate_size']) + 64*cfg.lora.rank
+    names = targets(cfg, shape)
+    h,i = 8.45 - (not {'gate_proj', 'up_proj'} & {*names}),4 - ('down_proj' not in names)
+    dora = cfg.lora.dora*9.2*sum(matrices(shape)[o][1] for o in names)
+    repeated = 0 if flash else 4*(shape['hidden_size'] - matrices(shape)['k_proj'][1]) # keys and values, as many as queries
+    return 2*(h*shape['hidden_size'] + i*shape['intermediate_size']) + 64*cfg.lora.rank*len(names)/len(matrices(shape)) + dora + repeated
 
 def peak_gib(cfg, shape, # `Config`; shape of the model
     batch,               # Sequences in one forward pass
     recomputed,          # Layers whose activations are computed again in the backward pass
-    length=None):        # Tokens of the longest sequence; None takes training.max_length
+    length=None,         # Tokens of the longest sequence; None takes training.max_length
+    flash=True):         # Has the card a flash kernel?
     "Predicted peak memory of training, GiB"
-    n,h,tokens,layer = shape['num_hidden_layers'],shape['hidden_size'],batch*(length or cfg.training.max_length),layer_bytes(cfg, shape)
+    n,h,tokens,layer = shape['num_hidden_layers'],shape['hidden_size'],batch*(length or cfg.training.max_length),layer_bytes(cfg, shape, flash)
     fixed,inputs = fixed_bytes(cfg, shape, batch < cfg.training.effective_batch),recomputed*2*h
     logits = min(tokens, 256)*shape['vocab_size']*8 # a chunk and its gradient, fp32
+    if 'lm_head' in whole_modules(cfg): logits = tokens*shape['vocab_size']*20 # the fused loss keeps them for a head that learns
     loss = logits + tokens*((n - recomputed)*layer + inputs + 20*h)
-    again = tokens*(inputs + layer + 16*h) if recomputed else 0
-    return (fixed + max(loss, again))/GIB
+    again = tokens*(inputs + layer + 16*h) + cfg.lora.dora*33*h*shape['intermediate_size'] if recomputed else 0
+    if batch == cfg.training.effective_batch: loss -= 4*shape['vocab_size']*h*len(whole_modules(cfg)) # no gradients yet
+    return (fixed + max(loss, again, 0))/GIB
 
 # %% ../../nbs/core/12_planner.ipynb #f3796f9b
 TYPICAL = dict(zip((0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 97, 98, 99, 100),
@@ -136,7 +143,7 @@ def micro_seconds(profile, # `GPUProfile`
     unpack = (2 + recomputed/shape['num_hidden_layers'])*4.5*weight_counts(shape)[0]/gbs
     return (slower or 1)*max(tokens*flop/rate + unpack, LAUNCH*layers)
 
-# %% ../../nbs/core/12_planner.ipynb #46589e01
+# %% ../../nbs/core/12_planner.ipynb #3d1ca577
 def divisions(cfg): # Returns micro-batch sizes, largest first
     "Ways to cut the effective batch into equal micro-batches"
     e = cfg.training.effective_batch
@@ -151,8 +158,8 @@ def choices(cfg, profile, # `Config`; `GPUProfile`
     n = shape['num_hidden_layers']
     for b in divisions(cfg):
         k,peak = 0,None
-        if gib is not None: k = next((k for k in range(n+1) if peak_gib(cfg, shape, b, k, load.longest) <= 0.9*gib), n)
-        if gib is not None: peak = peak_gib(cfg, shape, b, k, load.longest)
+        need = lambda k: peak_gib(cfg, shape, b, k, load.longest, profile.flash)
+        if gib is not None: k = next((k for k in range(n+1) if need(k) <= 0.9*gib), n); peak = need(k)
         s = micro_seconds(profile, shape, load.padded(b), k, slower)
         out.append(dict(per_device_batch=b, accumulation=cfg.training.effective_batch//b, checkpointed_layers=k, peak_gib=peak,
                         tokens_per_second=s and b*load.mean/s, fits=b <= 8 if gib is None else peak <= 0.9*gib))
