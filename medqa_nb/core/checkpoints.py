@@ -7,7 +7,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/checkpoints.html.md"""
 
 # %% auto #0
 __all__ = ['FULL', 'SPARE', 'ARRIVAL', 'pack', 'check_manifest', 'FolderStore', 'newest', 'unpack', 'is_full', 'NoRoom',
-           'boot_id', 'Publisher']
+           'boot_id', 'discard', 'Publisher']
 
 # %% ../../nbs/core/13_checkpoints.ipynb #63f9014a
 import errno, json, re, shutil, tarfile, threading, time
@@ -160,11 +160,18 @@ def put(self:FolderStore,
     write_json(dst.with_suffix('.json'), m)
     if self.manifest(m['step']) != json.loads(json.dumps(m)): raise MedqaError(f'{dst.with_suffix(".json")} does not read back as it was written')
 
-# %% ../../nbs/core/13_checkpoints.ipynb #9fbf2a89
+# %% ../../nbs/core/13_checkpoints.ipynb #cc30a37a
 def boot_id(): # Returns a text
     "Something that changes when the machine is started anew"
     p = Path('/proc/sys/kernel/random/boot_id')
     return p.read_text().strip() if p.exists() else None
+
+def discard(p): # A folder that is waiting
+    "Delete a folder; it loses its name first, because a half-deleted one must not be taken for a complete one"
+    gone = p.with_name(f'.gone{p.name}')
+    shutil.rmtree(gone, ignore_errors=True)
+    if p.exists(): p.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 class Publisher:
     "Brings checkpoints, and other files of a run, to where they outlive this machine"
@@ -187,8 +194,9 @@ class Publisher:
         self.local.check()
         for p in self.waiting().values():
             f = p/'facts.json'
-            if not f.exists() or read_json(f)['boot'] != boot_id(): shutil.rmtree(p)
+            if not f.exists() or read_json(f)['boot'] != boot_id(): discard(p)
         for p in self.local.folder.glob('.step-*.part'): p.unlink()
+        for p in self.local.folder.glob('.gone*'): shutil.rmtree(p)
         if self.waiting(): self.pack()
         return self
     def add(self, folder, step, # Folder that the trainer saved; its step
@@ -197,12 +205,12 @@ class Publisher:
         to = self.local.folder/f'.checkpoint-{step}'
         write_json(Path(folder)/'facts.json', dict(step=step, boot=boot_id(), facts=facts))
         with self.lock:
-            shutil.rmtree(to, ignore_errors=True)
+            discard(to)
             Path(folder).rename(to)
         self.best,self.behind = best,bool(self.files)
         self.wake.set()
 
-# %% ../../nbs/core/13_checkpoints.ipynb #65162360
+# %% ../../nbs/core/13_checkpoints.ipynb #46eb3601
 @patch
 def pack(self:Publisher):
     "Pack the newest folder that is waiting (and the best), drop the others"
@@ -215,7 +223,7 @@ def pack(self:Publisher):
                 except MedqaError as e:
                     if not is_full(e) or not self.local.drop_one(s, self.best): raise
             self.local.prune(s, self.keep, self.best)
-        with self.lock: shutil.rmtree(p, ignore_errors=True)
+        with self.lock: discard(p)
 
 @patch
 def one_round(self:Publisher): # Returns True if nothing is left to do
