@@ -119,7 +119,7 @@ def unpack(tar, # A verified tar
     except OSError as e: raise MedqaError(f'{out} could not be unpacked ({e.strerror}): free some space') from e
     return Path(out)
 
-# %% ../../nbs/core/13_checkpoints.ipynb #5e6270c8
+# %% ../../nbs/core/13_checkpoints.ipynb #0287fc11
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE = 1<<20 # Bytes that stay free
 
@@ -132,8 +132,16 @@ class NoRoom(MedqaError):
     "A store is full"
 
 @patch
+def sweep(self:FolderStore, step): # Step that is being written. Returns True if something was there
+    "Delete what broken attempts left: half-written files, and tars without a manifest"
+    left = [p for p in self.folder.glob('.step-*.part')] + [p for p in self.folder.glob('step-*.tar') if p != self.tar(step) and not p.with_suffix('.json').exists()]
+    for p in left: p.unlink(missing_ok=True)
+    return bool(left)
+
+@patch
 def drop_one(self:FolderStore, step, best): # Step that wants room; step to keep
-    "Delete the oldest checkpoint that is neither the best nor the newest whole one; False if there is none"
+    "Delete what is left over, or the oldest checkpoint that is neither the best nor the newest whole one; False if there is nothing"
+    if self.sweep(step): return True
     steps = [s for s in self.steps() if s != step]
     whole = next((s for s in reversed(steps) if not self.wrong(s)), None)
     old = [s for s in steps if s not in (best, whole)]
@@ -210,7 +218,7 @@ class Publisher:
         self.best,self.behind = best,bool(self.files)
         self.wake.set()
 
-# %% ../../nbs/core/13_checkpoints.ipynb #46eb3601
+# %% ../../nbs/core/13_checkpoints.ipynb #1a45d266
 @patch
 def pack(self:Publisher):
     "Pack the newest folder that is waiting (and the best), drop the others"
@@ -231,7 +239,7 @@ def one_round(self:Publisher): # Returns True if nothing is left to do
     self.attempt(self.local.name, self.pack)
     steps = self.local.steps()
     if steps: self.durable.setdefault(self.local.name, {})['step'] = steps[-1]
-    for o in self.others if steps else []: self.attempt(o.name, lambda: self.copy(o, steps[-1]))
+    for o in self.others if steps else []: self.attempt(o.name, lambda: self.copy(o, steps))
     if self.files and self.behind and not self.waiting(): self.attempt('files', self.copy_files)
     if self.state: write_json(self.state, self.shown())
     return not self.trouble and not self.waiting() and self.local.steps() == steps and all(o.get('confirmed') is not False for o in self.durable.values())
@@ -246,18 +254,19 @@ def attempt(self:Publisher, name, f): # What it is about; what is done
     else:
         if self.trouble.pop(name, None): self.say(f'{name}: all is well again')
 
-# %% ../../nbs/core/13_checkpoints.ipynb #e7c7bebf
+# %% ../../nbs/core/13_checkpoints.ipynb #eee0800c
 ARRIVAL = 900 # Seconds after which something that was written should have arrived in the cloud
 
 @patch
-def copy(self:Publisher, store, step): # Store elsewhere; step on this disk
-    "Bring a step to another store, if it is not known to be there"
-    o = self.durable.setdefault(store.name, {})
+def copy(self:Publisher, store, steps): # Store elsewhere; steps on this disk
+    "Bring the newest step, and then the best, to another store, if they are not known to be there"
+    o,step,best = self.durable.setdefault(store.name, {}),steps[-1],self.best if self.best in steps else None
     if o.get('step') != step:
-        m = self.local.manifest(step)
-        store.put(self.local.tar(step), m, self.best)
-        store.prune(step, self.keep, self.best)
+        store.put(self.local.tar(step), self.local.manifest(step), best)
         o.update(step=step, time=time.time(), confirmed=None) # True or False where the store can tell
+        store.prune(step, self.keep, best)
+    if best not in (None, step, o.get('best')) and best not in store.steps(): store.put(self.local.tar(best), self.local.manifest(best), best)
+    o['best'] = best
     if hasattr(store, 'confirm') and not o['confirmed']: o['confirmed'] = store.confirm(self.local.manifest(step))
     if o['confirmed'] is False and time.time() - o['time'] > ARRIVAL: raise MedqaError(f'step {step} has not arrived in the cloud after {ARRIVAL/60:.0f} minutes')
 

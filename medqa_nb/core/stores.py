@@ -17,11 +17,11 @@ from .colab import secret
 from .files import MedqaError, read_json, sha256, write_json
 from .runs import content
 
-# %% ../../nbs/core/25_stores.ipynb #bbda6c8c
+# %% ../../nbs/core/25_stores.ipynb #ed22208e
 SCOPE = 'https://www.googleapis.com/auth/drive'
 
 def drive_service(credentials=None, # None takes what this machine offers
-                  endpoint=None):   # Another address than Google's
+                  endpoint=None):   # Another address than Google's https://www.googleapis.com/drive/v3/
     "A client of Drive's API, version 3, or None without its package or credentials"
     try:
         import google.auth
@@ -36,7 +36,7 @@ def in_folder(name, parent): # Name of a file; id of its folder. Returns a query
     name = name.replace('\\', '\\\\').replace("'", "\\'")
     return f"name = '{name}' and '{parent}' in parents and trashed = false"
 
-# %% ../../nbs/core/25_stores.ipynb #e4431519
+# %% ../../nbs/core/25_stores.ipynb #41a2b0f0
 class DriveStore(FolderStore):
     "Checkpoints in a mounted Drive; its API confirms what has arrived, and deletes without filling the trash"
     def __init__(self, folder, # Folder below the mount
@@ -54,11 +54,13 @@ class DriveStore(FolderStore):
         return found
     def ask(self, f, *args): # A request, and what it takes; returns the answer
         "The API's answer; its complaints as a MedqaError"
-        from googleapiclient.errors import HttpError
         from google.auth.exceptions import GoogleAuthError
+        from googleapiclient.errors import HttpError
+        from httplib2 import HttpLib2Error
         try: return f(*args)
         except HttpError as e: raise MedqaError(f'Drive\'s API answers {e.status_code} ({e.reason}): '
             + ('run the first cell again and give the consent, or set run.confirm to false' if e.status_code in (401, 403) else 'it is asked again')) from e
+        except (HttpLib2Error, OSError) as e: raise MedqaError(f'Drive\'s API cannot be reached ({type(e).__name__}: {e})') from e
         except GoogleAuthError as e: raise MedqaError(f'Drive\'s API refuses the credentials ({e}): run the first cell again, or set run.confirm to false') from e
     def confirm(self, m): # Manifest; returns a bool
         "Have the tar, byte for byte, and its manifest arrived?"
@@ -70,17 +72,17 @@ class DriveStore(FolderStore):
             for o in self.files(p): self.ask(lambda: self.service.files().delete(fileId=o['id']).execute())
         super().delete(step)
 
-# %% ../../nbs/core/25_stores.ipynb #aaffdb75
+# %% ../../nbs/core/25_stores.ipynb #5d436108
 @contextmanager
-def hub_words(name): # Name of the store
+def hub_words():
     "The hub's complaints as a MedqaError"
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError
     try: yield
+    except MedqaError: raise
     except HfHubHTTPError as e:
         status = getattr(e.response, 'status_code', None)
-        raise MedqaError(f'{name}: the hub answers {status}: ' + ('check HF_TOKEN; it needs the right to write' if status in (401, 403) else str(e).splitlines()[0])) from e
-    except (httpx.HTTPError, OSError) as e: raise MedqaError(f'{name}: {type(e).__name__}: {e}') from e
+        raise MedqaError(f'the hub answers {status}: ' + ('check HF_TOKEN; it needs the right to write' if status in (401, 403) else str(e).splitlines()[0])) from e
+    except Exception as e: raise MedqaError(f'{type(e).__name__}: {e}') from e # its transports raise many unrelated types
 
 class HubStore:
     "Checkpoints in a private repository on the Hugging Face hub"
@@ -92,14 +94,14 @@ class HubStore:
     def check(self):
         "Make the repository, and see that it is private"
         if self.ready: return
-        with hub_words(self.name):
+        with hub_words():
             self.api.create_repo(self.repo, private=True, exist_ok=True)
-            if not self.api.repo_info(self.repo).private: raise MedqaError(f'{self.name} is public: make it private, or choose another training.backup')
+            if not self.api.repo_info(self.repo).private: raise MedqaError(f'the repository is public: make it private, or choose another training.backup')
         self.ready = True
     def steps(self): # Returns a sorted list
         "Steps that have a manifest"
         self.check()
-        with hub_words(self.name): names = self.api.list_repo_files(self.repo)
+        with hub_words(): names = self.api.list_repo_files(self.repo)
         found = (re.fullmatch(re.escape(self.under) + r'step-(\d+)\.json', n) for n in names)
         return sorted(int(o[1]) for o in found if o)
     def names(self, step): # Returns (tar, manifest)
@@ -107,7 +109,7 @@ class HubStore:
         return f'{self.under}step-{step:06d}.tar', f'{self.under}step-{step:06d}.json'
     def get(self, file, to): # Name in the repository; folder. Returns its path
         "Download a file"
-        with hub_words(self.name): return Path(self.api.hf_hub_download(self.repo, file, local_dir=to))
+        with hub_words(): return Path(self.api.hf_hub_download(self.repo, file, local_dir=to))
     def manifest(self, step): # Returns a dict
         "What is written about a step"
         with tempfile.TemporaryDirectory() as t: return check_manifest(read_json(self.get(self.names(step)[1], t)), self.name, step)
@@ -124,10 +126,10 @@ class HubStore:
         with tempfile.TemporaryDirectory() as t:
             write_json(Path(t)/'m.json', m)
             ops = [CommitOperationAdd(a, str(tar)), CommitOperationAdd(b, str(Path(t)/'m.json'))]
-            with hub_words(self.name):
+            with hub_words():
                 self.api.create_commit(self.repo, ops, commit_message=f'step {m["step"]}')
                 held = self.api.get_paths_info(self.repo, [a])
-        if [o.lfs and o.lfs.sha256 for o in held] != [m['sha256']]: raise MedqaError(f'{self.name}: {a} does not read back as it was sent')
+        if [o.lfs and o.lfs.sha256 for o in held] != [m['sha256']]: raise MedqaError(f'{a} does not read back as it was sent')
     def prune(self, step, keep, best=None): # The newest that counts; how many to keep; kept besides
         "Delete old checkpoints"
         self.remove([s for s in [o for o in self.steps() if o <= step][:-keep] if s != best])
@@ -138,7 +140,7 @@ class HubStore:
         "Delete checkpoints in one commit"
         from huggingface_hub import CommitOperationDelete
         if not old: return
-        with hub_words(self.name):
+        with hub_words():
             self.api.create_commit(self.repo, [CommitOperationDelete(n) for s in old for n in self.names(s)], commit_message=f'remove {len(old)} old')
 
 # %% ../../nbs/core/25_stores.ipynb #f682663d

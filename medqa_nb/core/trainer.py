@@ -10,7 +10,8 @@ __all__ = ['OVERFLOWS', 'SCALES', 'LOWER', 'FREE', 'PUBLISHED', 'sft_config', 'f
            'working_card', 'read_metrics', 'cut_metrics', 'memory', 'ill', 'Keeper', 'keep_adapter', 'as_callback',
            'part', 'restored_model', 'restored_optimizer', 'restored_scheduler', 'restored_scaler', 'restored',
            'on_restored', 'as_dataset', 'fingerprint', 'experiment', 'check_same', 'foreseen', 'alone', 'asked_to_stop',
-           'fit', 'Job', 'step_down', 'build_trainer', 'begin_session', 'run_trainer', 'report_of', 'tensorboard']
+           'fit', 'Job', 'step_down', 'build_trainer', 'begin_session', 'run_trainer', 'stand_at', 'report_of',
+           'tensorboard']
 
 # %% ../../nbs/core/14_trainer.ipynb #508a7d2d
 import hashlib, json, math, shutil, signal, threading, time
@@ -477,7 +478,7 @@ def begin_session(folder, m): # Folder of this training; manifest or None. Retur
     cut_metrics(folder/'metrics.jsonl', m['step'] if m else 0)
     return o
 
-# %% ../../nbs/core/14_trainer.ipynb #61aa27f3
+# %% ../../nbs/core/14_trainer.ipynb #5ea033c5
 def run_trainer(job, plan): # `Job`; a plan. Returns the report
     "The body of `fit`"
     cfg,folder,say = job.cfg,job.folder,job.say
@@ -495,7 +496,7 @@ def run_trainer(job, plan): # `Job`; a plan. Returns the report
     if m:
         say(f'going on from step {m["step"]}' + ('' if m['gpu'] == plan['gpu'] else f', made on {m["gpu"]}, now on {plan["gpu"]} with micro-batches of {plan["per_device_batch"]}'))
         trainer.add_callback(on_restored(trainer, out, m, keeper, say))
-    if m and keeper.stale(m['step']): trainer.state.global_step = m['step']
+    if m and (keeper.stale(m['step']) or m['step'] >= read_json(out/'trainer_state.json')['max_steps']): stand_at(trainer, out, m['step'])
     else:
         with asked_to_stop(keeper): trainer.train(resume_from_checkpoint=out and str(out))
     keeper.tell()
@@ -504,6 +505,13 @@ def run_trainer(job, plan): # `Job`; a plan. Returns the report
         raise MedqaError(f'{keeper.over}: saved at step {trainer.state.global_step} of {trainer.state.max_steps} and stopped; the same command goes on from there')
     if not keeper.best or (trainer.state.global_step % cfg.training.eval_steps and not keeper.stale(trainer.state.global_step)): trainer.evaluate()
     return report_of(job, plan, trainer, keeper, sessions)
+
+def stand_at(trainer, folder, step): # TRL's trainer; unpacked checkpoint of the last step; that step
+    "Take the weights of a training that was over when its process died: the trainer itself would take one step more"
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+    set_peft_model_state_dict(trainer.model, load_file(folder/'adapter_model.safetensors'))
+    trainer.state.global_step = step
 
 def report_of(job, plan, trainer, keeper, sessions): # Returns the report
     "What training/report.json says"
