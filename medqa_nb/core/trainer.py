@@ -8,10 +8,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/trainer.html.md"""
 # %% auto #0
 __all__ = ['OVERFLOWS', 'SCALES', 'LOWER', 'FREE', 'PUBLISHED', 'sft_config', 'float_adapter', 'recompute_first', 'able',
            'working_card', 'read_metrics', 'cut_metrics', 'memory', 'ill', 'Keeper', 'keep_adapter', 'as_callback',
-           'part', 'restored_model', 'restored_optimizer', 'restored_scheduler', 'restored_scaler', 'restored',
-           'on_restored', 'as_dataset', 'fingerprint', 'experiment', 'check_same', 'foreseen', 'alone', 'asked_to_stop',
-           'fit', 'Job', 'step_down', 'build_trainer', 'begin_session', 'run_trainer', 'stand_at', 'report_of',
-           'tensorboard']
+           'part', 'whole_part', 'restored_model', 'restored_optimizer', 'restored_scheduler', 'restored_scaler',
+           'restored', 'on_restored', 'as_dataset', 'fingerprint', 'experiment', 'check_same', 'foreseen', 'alone',
+           'asked_to_stop', 'fit', 'Job', 'step_down', 'build_trainer', 'begin_session', 'run_trainer', 'stand_at',
+           'report_of', 'tensorboard']
 
 # %% ../../nbs/core/14_trainer.ipynb #508a7d2d
 import hashlib, json, math, shutil, signal, threading, time
@@ -254,31 +254,35 @@ def as_callback(keeper): # Returns a TrainerCallback
             keeper.saved(state, Path(args.output_dir)/f'checkpoint-{state.global_step}')
     return Connected()
 
-# %% ../../nbs/core/14_trainer.ipynb #668250f1
+# %% ../../nbs/core/14_trainer.ipynb #54841f07
 def part(name, ok, found): # A line of the table
     "A restored part: its name, whether it is right, what was found"
     return dict(part=name, ok=bool(ok), found=str(found))
 
-def restored_model(folder, model): # Unpacked checkpoint; the trainer's model. Returns a line
+def whole_part(name, file, compare): # A part; its file; what compares it, if the file is there. Returns a line
+    "A part that has a file of its own"
+    return compare(file) if file.exists() else part(name, False, f'{file.name} is missing in the checkpoint')
+
+def restored_model(file, model): # adapter_model.safetensors; the trainer's model. Returns a line
     "Does the model hold the checkpoint's adapter, number for number?"
     import torch
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
-    want,have = load_file(folder/'adapter_model.safetensors'),get_peft_model_state_dict(model)
+    want,have = load_file(file),get_peft_model_state_dict(model)
     same = want.keys() == have.keys() and all(torch.equal(v, have[k].detach().to('cpu', v.dtype)) for k,v in want.items())
     return part('adapter', same, f'{sum(v.numel() for v in want.values()):,} weights in {len(want)} tensors, {next(iter(want.values())).dtype}')
 
-def restored_optimizer(folder, optimizer): # Unpacked checkpoint; the trainer's optimizer. Returns a line
+def restored_optimizer(file, optimizer): # optimizer.pt; the trainer's optimizer. Returns a line
     "Does the optimizer hold a state for as many weights as the checkpoint's, at the same step?"
     import torch
-    want,have = torch.load(folder/'optimizer.pt', map_location='cpu', weights_only=True)['state'],optimizer.state_dict()['state']
+    want,have = torch.load(file, map_location='cpu', weights_only=True)['state'],optimizer.state_dict()['state']
     steps = lambda o: {int(v['step']) for v in o.values() if 'step' in v}
     return part('optimizer', len(want) == len(have) and steps(want) == steps(have), f'moments of {len(have)} tensors after {max(steps(have), default=0)} updates')
 
-def restored_scheduler(folder, scheduler): # Unpacked checkpoint; the trainer's scheduler. Returns a line
+def restored_scheduler(file, scheduler): # scheduler.pt; the trainer's scheduler. Returns a line
     "Is the learning rate where it was? (A step that the scaler skipped does not count)"
     import torch
-    want = torch.load(folder/'scheduler.pt', weights_only=True)['last_epoch']
+    want = torch.load(file, weights_only=True)['last_epoch']
     return part('scheduler', scheduler.last_epoch == want, f'rate {scheduler.get_last_lr()[0]:.3g} after {scheduler.last_epoch} steps')
 
 def restored_scaler(folder, scaler): # Unpacked checkpoint; the trainer's GradScaler or None. Returns a line
@@ -290,14 +294,15 @@ def restored_scaler(folder, scaler): # Unpacked checkpoint; the trainer's GradSc
     want = torch.load(file, map_location='cpu', weights_only=True)
     return part('scaler', want['scale'] == scaler.state_dict()['scale'], f'loss scale {want["scale"]:g}')
 
-# %% ../../nbs/core/14_trainer.ipynb #742a02ba
+# %% ../../nbs/core/14_trainer.ipynb #45630544
 def restored(folder, trainer, m, best): # Unpacked checkpoint; TRL's trainer; manifest; best so far. Returns the table's lines
     "What the trainer goes on with, compared with the checkpoint's files"
     state,step = trainer.state,m['step']
     rng = {p.name for p in folder.glob('rng_state*.pth')}
     rows = trainer.args.per_device_train_batch_size*trainer.args.gradient_accumulation_steps*step
-    return [restored_model(folder, trainer.model), restored_optimizer(folder, trainer.optimizer),
-            restored_scheduler(folder, trainer.lr_scheduler), restored_scaler(folder, trainer.accelerator.scaler), part('random numbers', rng, 'Python, NumPy and torch'),
+    return [whole_part('adapter', folder/'adapter_model.safetensors', lambda f: restored_model(f, trainer.model)),
+            whole_part('optimizer', folder/'optimizer.pt', lambda f: restored_optimizer(f, trainer.optimizer)),
+            whole_part('scheduler', folder/'scheduler.pt', lambda f: restored_scheduler(f, trainer.lr_scheduler)), restored_scaler(folder, trainer.accelerator.scaler), part('random numbers', rng, 'Python, NumPy and torch'),
             part('data position', state.global_step == step, f'row {rows:,}, epoch {state.epoch:.2f}'),
             part('best metric', True, f'{best["metric"]} {best["value"]:.4f} at step {best["step"]}' if best else 'none yet')]
 
