@@ -33,7 +33,8 @@ def main(base=None, steps='60', save_steps='10'):
     from medqa_nb.core.checkpoints import FolderStore, Publisher
     from medqa_nb.core.config import Config
     from medqa_nb.core.files import assets
-    from medqa_nb.core.trainer import fit, read_metrics
+    from medqa_nb.core.keeper import read_metrics
+    from medqa_nb.core.trainer import fit
     import torch
     spans,blocked = busy_times(Publisher)
     cuda = torch.cuda.is_available() and base

@@ -112,6 +112,7 @@ def work(n, k, of, seed, want, seconds, path): # A share of the runs, in a proce
 def main(n='200', seed='0', processes='1'):
     n,of = int(n),int(processes)
     import bitsandbytes, datasets, pandas, peft, torch, transformers, trl
+    import medqa_nb.core.trainer
     torch.set_num_threads(1)
     d = Path(tempfile.mkdtemp(prefix='soak-'))
     t0 = time.time()

@@ -81,3 +81,14 @@ def hub_route(self, path, query, body):
 def entry(name, data): # As the hub lists a file
     lfs = dict(lfs=dict(oid=hashlib.sha256(data).hexdigest(), size=len(data), pointerSize=100)) if name.endswith('.tar') else {}
     return dict(type='file', path=name, size=len(data), oid=hashlib.sha1(data).hexdigest(), **lfs)
+
+def gate_route(self, path, query, body):
+    "A gated model: `server.good` are tokens that exist, `server.accepted` those that may read it; `server.bytes` is its size"
+    s,token = self.server,(self.headers.get('authorization') or '').removeprefix('Bearer ')
+    if path == '/api/whoami-v2': return self.answer(200, dict(name='me', type='user')) if token in s.good else self.answer(401, dict(error='Invalid user token.'))
+    if path.endswith('/auth-check'):
+        if token in s.accepted: return self.answer(200, {})
+        if token in s.good and 'meta-llama' in path: return self.answer(403, headers={'X-Error-Code':'GatedRepo', 'X-Error-Message':'Access to model is restricted'})
+        return self.answer(401 if token not in s.good else 404, headers={'X-Error-Code':'RepoNotFound'} if token in s.good else {})
+    if path.startswith('/api/models/'): return self.answer(200, dict(_id='1', id='x/y', private=False, sha='0'*40, tags=[], siblings=[dict(rfilename='model.safetensors', size=s.bytes)]))
+    self.answer(404)
