@@ -18,7 +18,7 @@ def serve(back, mount, control):
     rng = random.Random(0)
     class Faulty(fuse.Operations):
         use_ns = True
-        def __init__(self): self.written,self.fault,self.count = {},None,0
+        def __init__(self): self.written,self.wrote,self.fault = {},set(),None
         def now(self, path=None, may_fail=True): # The path behind; raises the fault in force
             fault = Path(control).read_text().strip()
             if may_fail and fault in ('EIO', 'ENOTCONN') and rng.random() < .2: raise fuse.FuseOSError(getattr(errno, fault))
@@ -33,20 +33,21 @@ def serve(back, mount, control):
         def create(self, path, mode, fi=None): return os.open(self.now(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
         def open(self, path, flags): return os.open(self.now(path), flags)
         def read(self, path, size, offset, fh): self.now(); return b'' if self.hidden(path) else os.pread(fh, size, offset)
-        def write(self, path, data, offset, fh): self.now(); self.written[path] = time.time(); return os.pwrite(fh, data, offset)
+        def write(self, path, data, offset, fh): self.now(); self.written[path] = time.time(); self.wrote.add(fh); return os.pwrite(fh, data, offset)
         def truncate(self, path, length, fh=None): os.truncate(self.now(path), length)
         def release(self, path, fh):
             os.close(fh)
-            p = Path(back + path)
-            if path in self.written and p.exists():
+            p,wrote = Path(back + path),fh in self.wrote
+            self.wrote.discard(fh)
+            if wrote and p.exists():
                 if self.fault == 'truncated' and rng.random() < .5: os.truncate(p, max(0, p.stat().st_size - 5000))
-                if self.fault == 'duplicated' and '.part' not in p.name and shutil.disk_usage(back).free > 3*p.stat().st_size: shutil.copy(p, p.with_name(f'{p.stem} (1){p.suffix}'))
         def unlink(self, path): os.unlink(self.now(path))
         def rename(self, old, new):
             self.now()
             os.rename(back + old, back + new)
             self.written[new] = self.written.pop(old, 0)
-            if self.fault == 'duplicated' and new.endswith('.json'): shutil.copy(back + new, back + new.replace('.json', ' (1).json'))
+            p = Path(back + new)
+            if self.fault == 'duplicated' and shutil.disk_usage(back).free > 3*p.stat().st_size: shutil.copy(p, p.with_name(f'{p.stem} (1){p.suffix}'))
         def mkdir(self, path, mode): os.mkdir(self.now(path), mode)
         def rmdir(self, path): os.rmdir(self.now(path))
         def fsync(self, path, datasync, fh): os.fsync(fh)

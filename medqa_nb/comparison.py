@@ -48,7 +48,7 @@ def read_ledger(path): # ledger.jsonl; returns {id: line}, a torn last line left
         out[o['id']] = o
     return out
 
-# %% ../nbs/05_comparison.ipynb #570d15a1
+# %% ../nbs/05_comparison.ipynb #a2e1dd79
 def run_one(run, o, train, valid): # `Run`; a planned run; rows to learn from and rows to answer
     "Train and answer with one setting and seed; returns its ledger line and its scores"
     from medqa_nb.core.generation import generate_to
@@ -65,7 +65,7 @@ def run_one(run, o, train, valid): # `Run`; a planned run; rows to learn from an
     a = generate_to(folder/'generations.parquet', valid.key, valid.question, attach(model, folder/'adapter'), tok,
                     cfg.evaluation.max_new_tokens, cfg.evaluation.batch_size)
     scores = score_table(a.key, a.answer, valid.set_index('key').answer[a.key])
-    return dict(o, state='done', peak_gib=r['peak_gib'], seconds=r['seconds'], units=None), scores.assign(id=o['id'])
+    return dict(o, state='done', peak_gib=r['peak_gib'], seconds=r['seconds'], units=r['units']), scores.assign(id=o['id'])
 
 # %% ../nbs/05_comparison.ipynb #30c33f42
 def verdict(d): # {mean, ci95, p_holm}; returns a word

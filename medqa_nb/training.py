@@ -55,13 +55,14 @@ def answer_scores(run, valid): # `Run`; validation rows. Returns a function of (
         return score_table(part.key, [o['answer'] for o in out], part.answer).groupby('metric').value.mean().to_dict()
     return measure
 
-# %% ../nbs/03_training.ipynb #4d38d02a
+# %% ../nbs/03_training.ipynb #4d9f822f
 def train(run,   # `Run` with data, and perhaps augmentation
           say=print, # Called with lines that a user should see
           progress=None): # Called with the trainer's state and logs after each step
     "Train the run's adapter, or go on where an earlier session stopped. Returns the report"
     from medqa_nb.core.stores import other_stores
-    from medqa_nb.core.trainer import experiment, fingerprint, fit
+    from medqa_nb.core.restoring import experiment, fingerprint
+    from medqa_nb.core.trainer import fit
     rows,valid = training_rows(run)
     run.claim('training', {**experiment(run.config), 'training rows': fingerprint(rows)})
     if r := run.done('training'): return r
@@ -74,7 +75,7 @@ def train(run,   # `Run` with data, and perhaps augmentation
     run.publish('training')
     return report
 
-# %% ../nbs/03_training.ipynb #389f7d3d
+# %% ../nbs/03_training.ipynb #5b0e6973
 class Stop(Exception):
     "The kill of a rehearsal"
 
@@ -90,7 +91,7 @@ def rehearse(run,  # `Run` with data
     "A few minutes of the whole way on this machine; what passed here with the same settings is not repeated. Returns a report with checks and the corrected plan"
     from medqa_nb.core.profiles import detect
     from medqa_nb.core.stores import other_stores
-    from medqa_nb.core.trainer import experiment
+    from medqa_nb.core.restoring import experiment
     same = dict(gpu=detect()[0].name, settings=read_plain(experiment(run.config)))
     if (old := run.done('rehearsal') or {}).get('ok') and {k:old[k] for k in same} == same: return old
     folder,stores,checks = run.path('rehearsal', 'work'),other_stores(run, 'rehearsal'),[]
@@ -111,7 +112,7 @@ def rehearse(run,  # `Run` with data
     write_json(run.path('rehearsal', 'report.json'), report)
     return report
 
-# %% ../nbs/03_training.ipynb #4790e9f7
+# %% ../nbs/03_training.ipynb #d81bdf83
 def fit_rehearsal(run, folder, stores, say, progress=None): # Returns the report
     "A call of `fit` on the rehearsal's rows"
     from medqa_nb.core.trainer import fit
@@ -125,7 +126,7 @@ def longest_rows(run, folder, stores, say): # Returns (ok, words)
         if state.global_step == 3: raise Stop
     try: fit_rehearsal(run, folder, stores, lambda s: None, kill)
     except Stop: pass
-    from medqa_nb.core.trainer import memory
+    from medqa_nb.core.keeper import memory
     peak,plan = memory(folder)['allocated_gib'],training_plan(run)
     return True, f'the longest rows pass' + (f', {peak:.1f} GiB at most ({plan["peak_gib"]:.1f} planned)' if peak else '')
 

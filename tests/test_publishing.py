@@ -140,6 +140,25 @@ print('THEN', q.finish(10), q.others[0].steps())
     assert 'LATE not durable yet: Drive:' in p.stdout and 'Read-only file system' in p.stdout, p.stdout + p.stderr
     assert 'THEN None [1]' in p.stdout
 
+def test_a_damaged_tar_is_not_published(tmp_path):
+    "A tar on this disk that is not what its manifest says stops the copy in words, and nothing is called durable"
+    tar,m = packed(tmp_path, 1)
+    tar.write_bytes(tar.read_bytes()[:-1] + b'x')
+    p = Publisher(FolderStore(tmp_path/'here'), [FolderStore(tmp_path/'drive', name='Drive')], waits=(.05,), say=lambda s: None).adopt()
+    p.thread.start()
+    assert 'is not what its manifest says' in p.finish(1)
+    assert 'step' not in p.shown()['durable']['Drive'] and not FolderStore(tmp_path/'drive').steps()
+
+def test_a_fresh_machine_takes_what_the_store_has(tmp_path):
+    "Nothing on this disk: the newest whole checkpoint of the store is copied here with its manifest, a damaged one is passed over"
+    for step in (1, 2): packed(tmp_path, step)
+    shutil.move(tmp_path/'here', tmp_path/'drive')
+    t = tmp_path/'drive'/'step-000002.tar'; t.write_bytes(t.read_bytes()[:-1] + b'x')
+    said = []
+    m,tar = newest([FolderStore(tmp_path/'here'), FolderStore(tmp_path/'drive', name='Drive')], said.append, tmp_path/'here')
+    assert m['step'] == 1 and tar == tmp_path/'here'/'step-000001.tar' and 'step-000002 on Drive is damaged (its content changed)' in said[0]
+    assert FolderStore(tmp_path/'here').wrong(1) is None
+
 def test_our_own_mistake_is_not_swallowed(tmp_path):
     "An error that is neither trouble with a disk nor foreseen comes out where training ends"
     def files(): raise ZeroDivisionError('a mistake')

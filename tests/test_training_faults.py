@@ -96,6 +96,15 @@ def prepared(tmp_path_factory):
         assert p.returncode == 0, p.stderr
     return d
 
+def test_memory_is_watched(straight):
+    "metrics.jsonl and TensorBoard hold loss, memory of the process and free disk for every step"
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    lines = [o for o in read_metrics(straight/'training/metrics.jsonl') if 'loss' in o]
+    assert all(o['host_gib'] > .1 and o['disk_gib'] > 0 and o['allocated_gib'] is None for o in lines)
+    seen = EventAccumulator(str(straight/'training/tensorboard')).Reload()
+    assert {'train/loss', 'train/host_gib', 'train/disk_gib', 'eval/loss'} <= set(seen.Tags()['scalars'])
+    assert [e.step for e in seen.Scalars('train/host_gib')] == [1, 2, 3, 4]
+
 def run_folder(prepared, d, **training): # A copy of it with settings of its own
     import shutil, yaml
     shutil.copytree(prepared, d)

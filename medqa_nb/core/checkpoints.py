@@ -38,7 +38,7 @@ def pack(folder, # Folder that the trainer saved, e.g. checkpoint-500
     write_json(tar.with_suffix('.json'), m)
     return m
 
-# %% ../../nbs/core/13_checkpoints.ipynb #d76ef5ab
+# %% ../../nbs/core/13_checkpoints.ipynb #16a2387a
 def check_manifest(m, path, step): # Content of a manifest; its file; the step that its name says
     "A MedqaError if something is missing or wrong in a manifest"
     kinds = dict(step=int, bytes=int, sha256=str, files=list)
@@ -77,10 +77,13 @@ class FolderStore:
             return None if sha256(tar) == m['sha256'] else 'its content changed'
         except (OSError, MedqaError) as e: return str(e)
     def fetch(self, m, # Manifest
-              to):     # Folder on this disk, for stores that are elsewhere
+              to=None): # Folder on this disk that gets a copy, if the store is elsewhere
         "Path of a step's verified tar; a MedqaError if it is damaged"
-        if why := self.wrong(m['step']): raise MedqaError(why)
-        return self.tar(m['step'])
+        tar = self.tar(m['step'])
+        if to is None or Path(to) == self.folder: why = self.wrong(m['step'])
+        else: why = None if copy_file(tar, Path(to)/tar.name) == m['sha256'] else 'its content changed'; tar = Path(to)/tar.name
+        if why: raise MedqaError(why)
+        return tar
     def delete(self, step):
         "Delete a checkpoint, its manifest first, so that a half-deleted one is none"
         tar = self.tar(step)
@@ -95,17 +98,21 @@ class FolderStore:
         for s in [o for o in self.steps() if o <= step][:-keep]:
             if s != best: self.delete(s)
 
-# %% ../../nbs/core/13_checkpoints.ipynb #36f68dbc
+# %% ../../nbs/core/13_checkpoints.ipynb #0c7758ac
 def newest(stores, # Stores, the one on this disk first
     say=None,      # Called with a line for each checkpoint that is passed over
-    to=None):      # Folder on this disk for what has to be fetched
+    to=None):      # Folder on this disk that gets a copy of what lies elsewhere
     "Manifest and verified tar of the newest checkpoint that is whole, or (None, None)"
     found = []
     for i,o in enumerate(stores):
         try: found += [(-s, i) for s in o.steps()]
         except (OSError, MedqaError) as e: say and say(f'{o.name} cannot be read ({e}): going on without it')
     for s,i in sorted(found):
-        try: m = stores[i].manifest(-s); return m, stores[i].fetch(m, to)
+        try:
+            m = stores[i].manifest(-s)
+            tar = stores[i].fetch(m, to)
+            if not tar.with_suffix('.json').exists(): write_json(tar.with_suffix('.json'), m)
+            return m, tar
         except (OSError, MedqaError) as e: say and say(f'checkpoint step-{-s:06d} on {stores[i].name} is damaged ({e}); passing over it')
     return None, None
 
@@ -119,7 +126,7 @@ def unpack(tar, # A verified tar
     except OSError as e: raise MedqaError(f'{out} could not be unpacked ({e.strerror}): free some space') from e
     return Path(out)
 
-# %% ../../nbs/core/13_checkpoints.ipynb #0287fc11
+# %% ../../nbs/core/13_checkpoints.ipynb #d1abb580
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE = 1<<20 # Bytes that stay free
 
@@ -157,14 +164,18 @@ def put(self:FolderStore,
     self.check()
     dst = self.tar(m['step'])
     def there(): return dst.exists() and dst.stat().st_size == m['bytes'] and sha256(dst) == m['sha256']
-    while not there():
+    def copy(): # Returns True, or False if there was no room and some was made
         try:
             free = shutil.disk_usage(self.proof.parent if self.proof else self.folder).free
             if free < m['bytes'] + SPARE: raise NoRoom(f'{free/2**20:,.0f} MiB are free, {m["bytes"]/2**20:,.0f} are needed')
             copy_file(tar, dst)
+            return True
         except (OSError, MedqaError) as e:
             if not isinstance(e, NoRoom) and not is_full(e): raise
             if not self.drop_one(m['step'], best): raise NoRoom(f'{self.name} is full ({e}): free some space there') from e
+    if not there():
+        while not copy(): pass
+        if not there(): raise MedqaError(f'{tar} is not what its manifest says')
     write_json(dst.with_suffix('.json'), m)
     if self.manifest(m['step']) != json.loads(json.dumps(m)): raise MedqaError(f'{dst.with_suffix(".json")} does not read back as it was written')
 
@@ -218,7 +229,7 @@ class Publisher:
         self.best,self.behind = best,bool(self.files)
         self.wake.set()
 
-# %% ../../nbs/core/13_checkpoints.ipynb #1a45d266
+# %% ../../nbs/core/13_checkpoints.ipynb #dfeef08a
 @patch
 def pack(self:Publisher):
     "Pack the newest folder that is waiting (and the best), drop the others"
@@ -241,7 +252,7 @@ def one_round(self:Publisher): # Returns True if nothing is left to do
     if steps: self.durable.setdefault(self.local.name, {})['step'] = steps[-1]
     for o in self.others if steps else []: self.attempt(o.name, lambda: self.copy(o, steps))
     if self.files and self.behind and not self.waiting(): self.attempt('files', self.copy_files)
-    if self.state: write_json(self.state, self.shown())
+    if self.state: self.attempt('publication.json', lambda: write_json(self.state, self.shown()))
     return not self.trouble and not self.waiting() and self.local.steps() == steps and all(o.get('confirmed') is not False for o in self.durable.values())
 
 @patch

@@ -85,10 +85,10 @@ def lengths_figure(rows, # Rows of all splits
     for ax in (a, b): ax.spines[['top','right']].set_visible(False)
     return fig
 
-# %% ../../nbs/core/18_figures.ipynb #98d1421c
+# %% ../../nbs/core/18_figures.ipynb #1887dfef
 def loss_curve(path): # metrics.jsonl of a training
     "A Figure of the training loss at each step, and of the loss on the validation rows"
-    from medqa_nb.core.trainer import read_metrics
+    from medqa_nb.core.keeper import read_metrics
     lines = read_metrics(path)
     fig,ax = canvas('Loss')
     for key,name,style in (('loss', 'training', dict(color=COLOURS['tuned'], lw=1, alpha=.6)),

@@ -7,13 +7,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/live.html.md"""
 # %% auto #0
 __all__ = ['read_part', 'progress', 'clock', 'thin', 'curve_svg', 'durable_lines', 'live_html', 'said_html', 'Live']
 
-# %% ../../nbs/core/26_live.ipynb #33e37dc0
+# %% ../../nbs/core/26_live.ipynb #d8c4b1e9
 import time
 from html import escape
 from pathlib import Path
 
 from .files import MedqaError, read_json
-from .trainer import read_metrics
+from .keeper import read_metrics
 
 # %% ../../nbs/core/26_live.ipynb #7f342baa
 def read_part(path): # JSON file that another process writes; returns its content, or {} while there is none
@@ -64,7 +64,7 @@ def curve_svg(losses, validation, w=640, h=150): # [(step, loss)] twice; size in
             f'stroke-width="1.5"/>{dots}{text(2, 14, f"{hi:.2f}")}{text(2, h-18, f"{lo:.2f}")}{text(40, h-4, f"step {x0:.0f}")}{text(w-10, h-4, f"{x1:.0f}", "end")}'
             f'{text(w/2, h-4, "loss: line training, dots validation", "middle")}</svg>')
 
-# %% ../../nbs/core/26_live.ipynb #a6f3a9e7
+# %% ../../nbs/core/26_live.ipynb #19a244ee
 def durable_lines(publication): # Content of publication.json; returns a list of texts
     "What is safe where, and what is not yet"
     trouble = publication.get('trouble', {})
@@ -80,7 +80,7 @@ def live_html(folder, said=()): # Folder of a training; last lines that the job 
     state = 'done' if o['done'] else f'{clock(o["seconds_left"])} left'
     best = o['best'] and f'best {o["best"]["metric"].removeprefix("eval_")} {o["best"]["value"]:.4f} at step {o["best"]["step"]}'
     number = lambda v, f, unit: None if v is None else f'{v:{f}} {unit}'
-    facts = [f'step {o["step"]:,} of {o["steps"] or "?"}', state, number(o['loss'], '.3f', 'loss'), number(o['tokens_per_second'], ',.0f', 'tokens/s'),
+    facts = [f'step {o["step"]:,} of {o["steps"] or "?"}', state, o['loss'] and f'loss {o["loss"]:.3f}', number(o['tokens_per_second'], ',.0f', 'tokens/s'),
              number(o['units'], '.2f', 'units so far'), number(o['memory_gib'], '.1f', 'GiB'), o['gpu'], best,
              f'{o["sessions"]["sessions"]} sessions' if o['sessions'].get('sessions', 1) > 1 else None]
     bar = ('<div style="background:rgba(128,128,128,.25);border-radius:4px;height:10px;max-width:640px" role="progressbar" aria-valuemin="0" aria-valuemax="100" '

@@ -160,7 +160,7 @@ def fit(cfg,      # `Config`
 
 PUBLISHED = ('adapter', 'best.json', 'metrics.jsonl', 'sessions.json', 'speed.json', 'restored.json', 'plan.json', 'settings.json')
 
-# %% ../../nbs/core/14_trainer.ipynb #1ebc8a7c
+# %% ../../nbs/core/14_trainer.ipynb #121e8428
 class Job:
     "One call of `fit`: what its attempts share"
     def __init__(self, cfg, train_rows, valid, folder, work, publisher, say, progress, measure, prior):
@@ -175,6 +175,8 @@ class Job:
         while self.publisher.waiting() and not self.publisher.trouble and time.time() < end: time.sleep(.02)
         m,tar = newest(self.stores, self.say, self.publisher.local.folder)
         if m: check_same(m, self.facts, self.publisher.local.folder)
+        for s in self.publisher.local.steps():
+            if not m or s > m['step']: self.publisher.local.delete(s) # damaged, and told
         return m, tar
     def train(self, plan): # A plan; returns the report
         "`run_trainer`; None if the card ran out of memory and a smaller plan exists"
