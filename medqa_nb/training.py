@@ -8,13 +8,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/training.html.md"""
 __all__ = ['REHEARSED', 'training_rows', 'row_lengths', 'training_plan', 'answer_scores', 'train', 'Stop', 'rehearsal_run',
            'rehearse', 'fit_rehearsal', 'longest_rows', 'published', 'resumed', 'two_answers']
 
-# %% ../nbs/03_training.ipynb #d82c9599
+# %% ../nbs/03_training.ipynb #dfbbaee6
 import shutil, time
 from pathlib import Path
 
 from .core.chat import template_tokens, token_counts
 from .core.config import Config
-from .core.files import MedqaError, copy_file, read_table, write_json
+from .core.files import MedqaError, copy_file, read_json, read_table, write_json
 from .core.models import base_path
 from .core.planner import known_speeds, make_plan, plan_table, quote
 from .core.runs import Run, read_plain
@@ -75,7 +75,7 @@ def train(run,   # `Run` with data, and perhaps augmentation
     run.publish('training')
     return report
 
-# %% ../nbs/03_training.ipynb #5b0e6973
+# %% ../nbs/03_training.ipynb #cacedf51
 class Stop(Exception):
     "The kill of a rehearsal"
 
@@ -93,8 +93,9 @@ def rehearse(run,  # `Run` with data
     from medqa_nb.core.stores import other_stores
     from medqa_nb.core.restoring import experiment
     same = dict(gpu=detect()[0].name, settings=read_plain(experiment(run.config)))
-    if (old := run.done('rehearsal') or {}).get('ok') and {k:old[k] for k in same} == same: return old
-    folder,stores,checks = run.path('rehearsal', 'work'),other_stores(run, 'rehearsal'),[]
+    file = run.path('training', 'rehearsal.json')
+    if (old := read_json(file) if file.exists() else {}).get('ok') and {k:old[k] for k in same} == same: return old
+    folder,stores,checks = run.path('training', '.rehearsal'),other_stores(run, 'rehearsal'),[]
     shutil.rmtree(folder, ignore_errors=True)
     try:
         for name,f in REHEARSED.items():
@@ -109,10 +110,10 @@ def rehearse(run,  # `Run` with data
         for o in stores: o.clear()
         shutil.rmtree(folder, ignore_errors=True)
     report = dict(same, ok=all(o['ok'] for o in checks), checks=checks, plan=training_plan(run))
-    write_json(run.path('rehearsal', 'report.json'), report)
+    write_json(file, report)
     return report
 
-# %% ../nbs/03_training.ipynb #d81bdf83
+# %% ../nbs/03_training.ipynb #5a6f36dd
 def fit_rehearsal(run, folder, stores, say, progress=None): # Returns the report
     "A call of `fit` on the rehearsal's rows"
     from medqa_nb.core.trainer import fit
@@ -142,7 +143,6 @@ def published(run, folder, stores, say): # Returns (ok, words)
 
 def resumed(run, folder, stores, say): # Returns (ok, words)
     "Go on from the checkpoint to the last step"
-    from medqa_nb.core.files import read_json
     r = fit_rehearsal(run, folder, stores, lambda s: None)
     parts = [o['part'] for o in read_json(folder/'training'/'restored.json')]
     off = r['faster_than_planned']

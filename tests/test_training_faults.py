@@ -131,7 +131,7 @@ def test_a_job_is_followed_stopped_and_continued(prepared, tmp_path):
     kernel = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE)
     wait_for(lambda: noted(d) >= 5)
     kernel.send_signal(signal.SIGKILL); kernel.wait()
-    running = find_job(d/'training/job.json')
+    running = find_job(d/'training/training.job.json')
     assert running
     second = subprocess.run([*COMMAND, 'train', '--run', str(d)], capture_output=True, text=True)
     assert second.returncode == 2 and 'another process is training this run' in second.stderr

@@ -229,7 +229,7 @@ class Publisher:
         self.best,self.behind = best,bool(self.files)
         self.wake.set()
 
-# %% ../../nbs/core/13_checkpoints.ipynb #dfeef08a
+# %% ../../nbs/core/13_checkpoints.ipynb #ecb870b3
 @patch
 def pack(self:Publisher):
     "Pack the newest folder that is waiting (and the best), drop the others"
@@ -252,7 +252,7 @@ def one_round(self:Publisher): # Returns True if nothing is left to do
     if steps: self.durable.setdefault(self.local.name, {})['step'] = steps[-1]
     for o in self.others if steps else []: self.attempt(o.name, lambda: self.copy(o, steps))
     if self.files and self.behind and not self.waiting(): self.attempt('files', self.copy_files)
-    if self.state: self.attempt('publication.json', lambda: write_json(self.state, self.shown()))
+    self.attempt('publication.json', self.show)
     return not self.trouble and not self.waiting() and self.local.steps() == steps and all(o.get('confirmed') is not False for o in self.durable.values())
 
 @patch
@@ -265,7 +265,7 @@ def attempt(self:Publisher, name, f): # What it is about; what is done
     else:
         if self.trouble.pop(name, None): self.say(f'{name}: all is well again')
 
-# %% ../../nbs/core/13_checkpoints.ipynb #eee0800c
+# %% ../../nbs/core/13_checkpoints.ipynb #8dbcaa04
 ARRIVAL = 900 # Seconds after which something that was written should have arrived in the cloud
 
 @patch
@@ -275,6 +275,7 @@ def copy(self:Publisher, store, steps): # Store elsewhere; steps on this disk
     if o.get('step') != step:
         store.put(self.local.tar(step), self.local.manifest(step), best)
         o.update(step=step, time=time.time(), confirmed=None) # True or False where the store can tell
+        self.show() # before an older one goes
         store.prune(step, self.keep, best)
     if best not in (None, step, o.get('best')) and best not in store.steps(): store.put(self.local.tar(best), self.local.manifest(best), best)
     o['best'] = best
@@ -292,6 +293,11 @@ def copy_files(self:Publisher):
 def shown(self:Publisher): # Returns a dict of plain data
     "What is durable where, what is waiting, and what is wrong"
     return dict(time=time.time(), durable=self.durable, waiting=sorted(self.waiting()), trouble=self.trouble)
+
+@patch
+def show(self:Publisher):
+    "Write it down for who looks from outside"
+    if self.state: write_json(self.state, self.shown())
 
 # %% ../../nbs/core/13_checkpoints.ipynb #6073bf26
 @patch
