@@ -71,6 +71,7 @@ def test_drive_without_consent_is_one_line(drive, tmp_path):
 def hub(monkeypatch):
     "The hub over git-LFS; its newer transport, Xet, wants a server of its own, so the client is told that it is not installed"
     monkeypatch.setattr('huggingface_hub._commit_api.is_xet_available', lambda: False, raising=False)
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
     with serving(hub_route, files={}, lfs={}, made=False, private=None, token='hf_right', damage=False) as s:
         from huggingface_hub import HfApi
         yield s, lambda token='hf_right', **kw: HubStore('me/backup', api=HfApi(endpoint=s.url, token=token), **kw)
