@@ -107,12 +107,11 @@ def status(run): # `Run`; returns a DataFrame, one row a stage
         return 'begun' if run.path(n, 'settings.json').exists() else 'to do'
     return pd.DataFrame([dict(stage=n, state=row(n)) for n in STAGES])
 
-# %% ../nbs/07_flows.ipynb #b65752a7
+# %% ../nbs/07_flows.ipynb #fa7890a8
 def left_over(run): # `Run` with training done. Returns a line, and raises when evaluation would go over the budget
     "What evaluation costs after training, within the same budget"
-    from medqa_nb.core.planner import answer_hours
+    from medqa_nb.core.planner import answer_hours, rate_of
     from medqa_nb.core.profiles import resolve
-    from medqa_nb.core.planner import rate_of
     p = resolve(run.config.gpu.profile)
     spent,hours,rate = (run.done('training') or {}).get('units') or 0,answer_hours(run.config, p),rate_of(run.config, p)
     if p.gib is None or hours is None or rate is None: return 'evaluation: cost unknown on this machine'

@@ -8,11 +8,12 @@ Docs: https://medqa-nb.github.io/medqa_nb/training.html.md"""
 __all__ = ['REHEARSED', 'training_rows', 'row_lengths', 'training_plan', 'answer_scores', 'train', 'Stop', 'rehearsal_run',
            'rehearse', 'fit_rehearsal', 'longest_rows', 'published', 'resumed', 'two_answers']
 
-# %% ../nbs/03_training.ipynb #dfbbaee6
+# %% ../nbs/03_training.ipynb #4b65d9d7
 import shutil, time
 from pathlib import Path
 
 from .core.chat import template_tokens, token_counts
+from .core.colab import in_colab
 from .core.config import Config
 from .core.files import MedqaError, copy_file, read_json, read_table, write_json
 from .core.models import base_path
@@ -55,7 +56,7 @@ def answer_scores(run, valid): # `Run`; validation rows. Returns a function of (
         return score_table(part.key, [o['answer'] for o in out], part.answer).groupby('metric').value.mean().to_dict()
     return measure
 
-# %% ../nbs/03_training.ipynb #4d9f822f
+# %% ../nbs/03_training.ipynb #ec540de2
 def train(run,   # `Run` with data, and perhaps augmentation
           say=print, # Called with lines that a user should see
           progress=None): # Called with the trainer's state and logs after each step
@@ -66,9 +67,10 @@ def train(run,   # `Run` with data, and perhaps augmentation
     rows,valid = training_rows(run)
     run.claim('training', {**experiment(run.config), 'training rows': fingerprint(rows)})
     if r := run.done('training'): return r
-    plan = training_plan(run)
-    say(quote(run.config, plan))
-    report = fit(run.config, rows, valid, run.path('training'), run.path('checkpoints'), other_stores(run),
+    say(quote(run.config, training_plan(run)))
+    stores = other_stores(run)
+    if in_colab() and not stores: say('nothing of this run outlives this machine: run the first cell again to mount Drive, or set training.backup')
+    report = fit(run.config, rows, valid, run.path('training'), run.path('checkpoints'), stores,
                  publish=lambda *names: run.publish(*(f'training/{o}' for o in names)), say=say, progress=progress,
                  measure=answer_scores(run, valid), lengths=row_lengths(rows, base_path(run.config)), speeds=known_speeds(run))
     write_json(run.path('training', 'report.json'), report)

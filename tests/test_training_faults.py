@@ -154,6 +154,15 @@ def test_answers_choose_and_the_budget_stops(prepared, tmp_path):
     r = read_json(d/'training/report.json')
     assert r['best']['metric'] == 'eval_rougeL' and all(0 <= o['rougeL'] <= 1 for o in r['eval']) and r['units'] > 1 and len(r['resumed_from']) == 1
 
+def test_a_run_that_dies_with_its_machine_is_told(prepared, tmp_path, monkeypatch):
+    "On Colab, with neither Drive nor a backup, training says so before it begins"
+    from medqa_nb import training
+    from medqa_nb.core.runs import Run
+    monkeypatch.setattr(training, 'in_colab', lambda: True)
+    said = []
+    training.train(Run.open(str(run_folder(prepared, tmp_path/'r', training__max_steps=1, training__eval_steps=1))), said.append)
+    assert any('nothing of this run outlives this machine' in s for s in said)
+
 def test_which_of_three_refusals(monkeypatch):
     "No token, a wrong one, a licence that is not accepted, a model that is not there, a disk that is too small"
     from huggingface_hub import HfApi

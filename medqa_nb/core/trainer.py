@@ -125,7 +125,7 @@ def asked_to_stop(keeper): # `Keeper`
     try: yield
     finally: signal.signal(signal.SIGTERM, old)
 
-# %% ../../nbs/core/14_trainer.ipynb #2fbc6bf0
+# %% ../../nbs/core/14_trainer.ipynb #76601400
 def fit(cfg,      # `Config`
     train, valid, # DataFrames with key, question, answer
     folder,       # Folder of this training, on local disk
@@ -155,6 +155,7 @@ def fit(cfg,      # `Config`
             if word := foreseen(e, folder): raise MedqaError(word) from e
             raise
         finally:
+            if others and not publisher.settled(): say('bringing the last checkpoint to safety')
             if late := publisher.finish(600 if job.ended else 30): say(late)
             shutil.rmtree(work, ignore_errors=True)
 
@@ -228,7 +229,7 @@ def build_trainer(cfg, plan, train, valid, work): # Returns (trainer, tokenizer)
     trainer.remove_callback(PrinterCallback)
     return trainer, tok
 
-# %% ../../nbs/core/14_trainer.ipynb #fbb7dce0
+# %% ../../nbs/core/14_trainer.ipynb #30a1a20b
 def run_trainer(job, plan): # `Job`; a plan. Returns the report
     "The body of `fit`"
     cfg,folder,say = job.cfg,job.folder,job.say
@@ -244,7 +245,7 @@ def run_trainer(job, plan): # `Job`; a plan. Returns the report
     write_json(folder/'plan.json', plan)
     out = m and unpack(tar, job.work/f'checkpoint-{m["step"]}')
     if m:
-        say(f'going on from step {m["step"]}' + ('' if m['gpu'] == plan['gpu'] else f', made on {m["gpu"]}, now on {plan["gpu"]} with micro-batches of {plan["per_device_batch"]}'))
+        say(f'going on from step {m["step"]}' + ('' if m.get('gpu') == plan['gpu'] else f', made on {m.get("gpu")}, now on {plan["gpu"]} with micro-batches of {plan["per_device_batch"]}'))
         trainer.add_callback(on_restored(trainer, out, m, keeper, say))
     if m and (keeper.stale(m['step']) or m['step'] >= read_json(out/'trainer_state.json')['max_steps']): stand_at(trainer, out, m['step'])
     else:
