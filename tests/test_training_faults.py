@@ -145,14 +145,14 @@ def test_a_job_is_followed_stopped_and_continued(prepared, tmp_path):
 
 def test_answers_choose_and_the_budget_stops(prepared, tmp_path):
     "ROUGE-L of generated answers chooses the best; a cost that reaches the budget saves and stops, and a higher budget goes on"
-    d = run_folder(prepared, tmp_path/'r', training__max_steps=8, training__eval_steps=4, training__metric='rougeL', training__answers=4, evaluation__max_new_tokens=16, gpu__units_per_hour=900)
+    d = run_folder(prepared, tmp_path/'r', training__max_steps=8, training__eval_steps=4, training__metric='rougeL', training__answers=4, evaluation__max_new_tokens=16, gpu__units_per_hour=1000)
     one = lambda *w: subprocess.run([*COMMAND, 'train', '--run', str(d), *w], capture_output=True, text=True)
-    p = one('--set', 'budget.units=1')
-    assert p.returncode == 2 and '1 units are spent (raise budget.units to go on): saved at step' in p.stderr, p.stderr
-    p = one('--set', 'budget.units=100')
+    p = one('--set', 'budget.units=0.01') # 36 ms
+    assert p.returncode == 2 and '0.01 units are spent (raise budget.units to go on): saved at step' in p.stderr, p.stderr
+    p = one('--set', 'budget.units=1000')
     assert p.returncode == 0, p.stderr
     r = read_json(d/'training/report.json')
-    assert r['best']['metric'] == 'eval_rougeL' and all(0 <= o['rougeL'] <= 1 for o in r['eval']) and r['units'] > 1 and len(r['resumed_from']) == 1
+    assert r['best']['metric'] == 'eval_rougeL' and all(0 <= o['rougeL'] <= 1 for o in r['eval']) and r['units'] > .01 and len(r['resumed_from']) == 1
 
 def test_a_run_that_dies_with_its_machine_is_told(prepared, tmp_path, monkeypatch):
     "On Colab, with neither Drive nor a backup, training says so before it begins"
