@@ -1,0 +1,67 @@
+"""The kernels against their definitions: on a card, or by Triton's interpreter, or not at all where there is no Triton."""
+import importlib.util, os, subprocess, sys
+import pytest, torch
+
+CARD = torch.cuda.is_available()
+if not (CARD or importlib.util.find_spec('triton')): pytest.skip('neither a card nor Triton', allow_module_level=True)
+DEVICE,TYPE = ('cuda', torch.bfloat16) if CARD else ('cpu', torch.float32)
+
+@pytest.fixture
+def both(monkeypatch):
+    "A function that runs `f` on clones of tensors, once as a kernel and once by its definition"
+    from medqa_nb.core import kernels
+    def run(f, *tensors):
+        out = []
+        for on in (True, False):
+            with monkeypatch.context() as m:
+                m.setattr(kernels, 'fused', lambda x: on)
+                if on and not CARD: m.setenv('TRITON_INTERPRET', '1')
+                t = [o.clone() for o in tensors]
+                r = f(*t)
+                out.append([*t, *([] if r is None else [r])])
+        for a,b in zip(*out): torch.testing.assert_close(a.float(), b.float(), rtol=2e-2 if a.dtype == torch.bfloat16 else 1e-4, atol=2e-2 if a.dtype == torch.bfloat16 else 1e-5)
+    return run
+
+def rand(*shape, dtype=TYPE): return torch.randn(*shape, device=DEVICE).to(dtype)
+
+@pytest.mark.parametrize('n,h', [(1, 256), (7, 320)])
+def test_rms_norm(both, n, h):
+    from medqa_nb.core.kernels import rms_norm, rms_norm_back
+    x,w,wide = rand(n, h),rand(h),rand(n, h + 24)
+    both(lambda x, w, wide: rms_norm(x, w, 1e-5, wide[:,:h]), x, w, wide)
+    r = torch.rsqrt(x.float().pow(2).mean(1) + 1e-5)
+    both(lambda dn, x, w, r, d, out: rms_norm_back(dn, x, w, r, d, out), rand(n, h), x, w, r, rand(n, h), rand(n, h))
+    both(lambda dn, x, w, r, d: rms_norm_back(dn[:,:h], x, w, r, d, d), rand(n, h + 24), x, w, r, rand(n, h))
+
+@pytest.mark.parametrize('heads', [1, 5, 8])
+def test_rotate(both, heads):
+    from medqa_nb.core.kernels import rotate
+    a = torch.rand(6, 32, device=DEVICE)*6
+    both(lambda s, d, c, n: rotate(s[:,:heads*64], d[:,8:8+heads*64], c, n, -1), rand(6, heads*64 + 16), rand(6, heads*64 + 16), a.cos(), a.sin())
+
+@pytest.mark.parametrize('i', [256, 2560])
+def test_swiglu(both, i):
+    from medqa_nb.core.kernels import swiglu, swiglu_back
+    both(lambda gu, out: swiglu(gu, out[:,:i]), rand(3, 2*i + 32), rand(3, i + 16))
+    both(lambda dh, gu: swiglu_back(dh, gu), rand(3, i), rand(3, 2*i + 32))
+
+@pytest.mark.parametrize('v', [1000, 16384])
+def test_cross_entropy(both, v):
+    from medqa_nb.core.kernels import cross_entropy
+    z = rand(4, v)*5; z[0,0] = 200. # far from the others
+    both(cross_entropy, z, torch.tensor([0, 1, v - 1, 5], device=DEVICE))
+
+@pytest.mark.parametrize('nested', [True, False])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16] + [torch.bfloat16]*CARD) # the interpreter cuts bf16 instead of rounding
+def test_unpack_is_bitsandbytes(nested, dtype, monkeypatch):
+    "Bit for bit"
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    from bitsandbytes.nn import Params4bit
+    from medqa_nb.core import kernels
+    w = torch.randn(200, 448, device=DEVICE).to(dtype)
+    q,s = quantize_4bit(w, quant_type='nf4', compress_statistics=nested)
+    p,wide = Params4bit(q, requires_grad=False, quant_state=s, bnb_quantized=True),torch.zeros(200, 512, dtype=dtype, device=DEVICE)
+    monkeypatch.setattr(kernels, 'fused', lambda x: True)
+    if not CARD: monkeypatch.setenv('TRITON_INTERPRET', '1')
+    kernels.unpack(p, wide[:,:448])
+    assert torch.equal(wide[:,:448], dequantize_4bit(p.data, p.quant_state)) and not wide[:,448:].any()
