@@ -52,7 +52,7 @@ def measure(model, shape, cfg, plan, device, steps=5): # Returns a dict, and the
     from medqa_nb.core.chat import load_tokenizer
     from medqa_nb.core.files import assets
     from medqa_nb.core.models import lora_config
-    from medqa_nb.core.trainer import float_adapter, recompute_first, sft_config
+    from medqa_nb.core.steps import float_adapter, recompute_first, sft_config
     cuda,t,out = device != 'cpu',cfg.training,{}
     with tempfile.TemporaryDirectory() as d:
         args = sft_config(cfg, plan, d)
@@ -102,7 +102,7 @@ def note(path, done, o): # File; list; what was measured
 def settings(path, done, cuda, which=SETTINGS): # File of results; results that are there; is there a GPU?; what to measure
     "Measure settings"
     import torch
-    from medqa_nb.core.planner import LLAMA_SHAPE, peak_gib
+    from medqa_nb.core.costs import LLAMA_SHAPE, peak_gib
     device,dtype = ('cuda:0', torch.bfloat16) if cuda else ('cpu', torch.float32)
     shape = LLAMA_SHAPE if cuda else TINY
     todo = [s for s in (which if cuda else [(8, 64, 2, *s[3:]) for s in which[:3]]) if list(s) not in [o['setting'] for o in done]]
@@ -120,7 +120,8 @@ def card(name, path): # Name of a profile; file of results
     import torch
     from medqa_nb.core.config import Config
     from medqa_nb.core.models import repeat_keys
-    from medqa_nb.core.planner import LLAMA, LLAMA_SHAPE, make_plan
+    from medqa_nb.core.costs import LLAMA, LLAMA_SHAPE
+    from medqa_nb.core.planner import make_plan
     from medqa_nb.core.profiles import profiles
     p = profiles[name]
     cfg = Config().update(dict(model=dict(base=LLAMA), gpu=dict(profile=name)))

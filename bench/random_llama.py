@@ -11,7 +11,7 @@ def main(folder, layers='32'):
     from transformers import LlamaConfig, LlamaForCausalLM
     from medqa_nb.core.chat import load_tokenizer
     from medqa_nb.core.files import assets
-    from medqa_nb.core.planner import LLAMA_SHAPE
+    from medqa_nb.core.costs import LLAMA_SHAPE
     tok = load_tokenizer(assets('tiny'))
     config = LlamaConfig(**{**LLAMA_SHAPE, 'num_hidden_layers':int(layers)}, max_position_embeddings=131072, rope_theta=500000.0,
                          bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)

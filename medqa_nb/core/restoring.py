@@ -15,13 +15,13 @@ from .files import MedqaError, read_json, write_json
 from .keeper import cut_metrics
 from .runs import consumed
 
-# %% ../../nbs/core/14_restoring.ipynb #27ca69fe
+# %% ../../nbs/core/14_restoring.ipynb #13c4542f
 def fingerprint(obj): # Plain data, or a DataFrame with key, question and answer
     "Short hash of settings or rows"
     if not isinstance(obj, dict): obj = obj[['key','question','answer']].values.tolist()
     return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()[:16]
 
-FREE = ('training.keep', 'training.save_steps', 'training.save_minutes', 'training.backup')
+FREE = ('training.fused', 'training.keep', 'training.save_steps', 'training.save_minutes', 'training.backup')
 
 def experiment(cfg): # `Config`; returns {'section.key': value}
     "The settings that decide what training does"
