@@ -49,9 +49,9 @@ def shared_start(docs): # (ids, labels) of each document; returns a number of to
     wrong = [int((~o).nonzero()[0,0]) for o in same if not o.all()]
     return min(wrong, default=n)
 
-# %% ../../nbs/core/11_documents.ipynb #f22294cd
+# %% ../../nbs/core/11_documents.ipynb #83f9d83c
 class Row:
-    "Documents one behind the other, on a device"
+    "Documents one behind the other, on a device; their ids on the processor"
     def __init__(self, docs, # [(ids, labels)]
         device,              # Where to
         share=True):         # Compute a shared start once?
@@ -64,8 +64,8 @@ class Row:
         ids,labels = (torch.cat(o) for o in zip(*docs))
         targets = labels.roll(-1); targets[starts[1:] - 1] = -100 # each token predicts the next of its own document
         at,within = (targets != -100).nonzero()[:,0],torch.arange(len(ids)) - starts[:-1].repeat_interleave(n)
-        move = lambda o: o.to(device, non_blocking=True)
-        self.ids,self.targets,self.at,self.starts = move(ids),move(targets[at]),move(at),move(starts.int())
+        move = lambda o: (o.pin_memory() if torch.device(device).type == 'cuda' else o).to(device, non_blocking=True) # the host does not wait
+        self.ids,self.targets,self.at,self.starts = ids,move(targets[at]),move(at),move(starts.int())
         self.positions,self.longest,self.start,self.longest_keys = move(within + first.repeat_interleave(n)),int(n.max()),p,int((n + first).max())
         self.keys = self.own = self.copies = None
         self.key_starts = self.starts

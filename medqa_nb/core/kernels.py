@@ -8,7 +8,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/kernels.html.md"""
 # %% auto #0
 __all__ = ['tl', 'kernel', 'interpreted', 'fused', 'block_of', 'rms_norm_kernel', 'rms_norm', 'rms_norm_back_kernel',
            'rms_norm_back', 'rotate_kernel', 'rotate', 'swiglu_kernel', 'swiglu_back_kernel', 'swiglu', 'swiglu_back',
-           'cross_entropy_kernel', 'cross_entropy', 'unpack_kernel', 'unpack']
+           'cross_entropy_kernel', 'cross_entropy', 'unpack_kernel', 'unpack', 'to_eight_kernel', 'to_eight',
+           'eight_bits']
 
 # %% ../../nbs/core/11_kernels.ipynb #3f9fad99
 import os
@@ -178,13 +179,14 @@ def cross_entropy(z, # [tokens, vocabulary], logits; receives their gradients
     z.copy_(p.exp().scatter_add_(1, target[:,None], torch.full_like(target, -1, dtype=torch.float32)[:,None]))
     return loss
 
-# %% ../../nbs/core/11_kernels.ipynb #d4ba4e76
+# %% ../../nbs/core/11_kernels.ipynb #cad0e264
 @kernel
-def unpack_kernel(q, code, a, code2, a2, offset, out, so, k, size, n, NESTED:tl.constexpr, HALF:tl.constexpr, BLOCKS:tl.constexpr):
+def unpack_kernel(q, code, a, code2, a2, offset, out, so, k, size, n, by, NESTED:tl.constexpr, HALF:tl.constexpr, BLOCKS:tl.constexpr):
     b = tl.program_id(0)*BLOCKS + tl.arange(0, BLOCKS)
     live = b < n
     if NESTED: scale = tl.load(code2 + tl.load(a + b, mask=live, other=0).to(tl.int32))*tl.load(a2 + b//size, mask=live, other=0.) + tl.load(offset)
     else: scale = tl.load(a + b, mask=live, other=0.)
+    scale *= by
     byte = tl.load(q + b[:,None]*HALF + tl.arange(0, HALF)[None], mask=live[:,None], other=0).to(tl.int32)
     v = tl.reshape(tl.join(tl.load(code + (byte >> 4)), tl.load(code + (byte & 15))), (BLOCKS, 2*HALF))*scale[:,None]
     first = b*2*HALF
@@ -192,14 +194,49 @@ def unpack_kernel(q, code, a, code2, a2, offset, out, so, k, size, n, NESTED:tl.
     tl.store(out + at[:,None] + tl.arange(0, 2*HALF)[None], v, mask=live[:,None])
 
 def unpack(w, # A frozen weight [outputs, inputs]: bitsandbytes' 4-bit parameter, or a plain tensor
-    out):     # [outputs, inputs], rows may be apart; receives the weight
+    out,      # [outputs, inputs], rows may be apart; receives the weight
+    scale=1): # Divide by this
     "Write a weight out in the type of the products"
     s = getattr(w, 'quant_state', None)
-    if s is None: return out.copy_(w)
+    if s is None: return out.copy_(w.detach()/scale)
     if not fused(w) or out.shape[1] % s.blocksize:
         from bitsandbytes.functional import dequantize_4bit
-        return out.copy_(dequantize_4bit(w.data, s))
+        return out.copy_(dequantize_4bit(w.data, s)/scale)
     n,two = out.numel()//s.blocksize,s.state2 if s.nested else None
     unpack_kernel[(-(-n//64),)](w.data, s.code, s.absmax, two.code if two else s.code, two.absmax if two else s.absmax, s.offset if two else s.absmax,
-        out, out.stride(0), out.shape[1], two.blocksize if two else 1, n, NESTED=s.nested, HALF=s.blocksize//2, BLOCKS=64)
+        out, out.stride(0), out.shape[1], two.blocksize if two else 1, n, 1/scale, NESTED=s.nested, HALF=s.blocksize//2, BLOCKS=64)
     return out
+
+# %% ../../nbs/core/11_kernels.ipynb #28e5aa8a
+@kernel
+def to_eight_kernel(x, out, scale, sx, so, n, most, BLOCK:tl.constexpr):
+    row,top = tl.program_id(0).to(tl.int64),0.
+    for k in range(0, n, BLOCK):
+        i = k + tl.arange(0, BLOCK)
+        top = tl.maximum(top, tl.max(tl.abs(tl.load(x + row*sx + i, mask=i < n, other=0.).to(tl.float32))))
+    top = tl.maximum(top, 1e-12)/most
+    tl.store(scale + row, top)
+    for k in range(0, n, BLOCK):
+        i = k + tl.arange(0, BLOCK)
+        tl.store(out + row*so + i, tl.load(x + row*sx + i, mask=i < n, other=0.).to(tl.float32)/top, mask=i < n)
+
+def to_eight(x): # [tokens, width], rows may be apart
+    "Rows in eight bits (e4m3) and their scales [tokens], fp32"
+    import torch
+    most,q = torch.finfo(torch.float8_e4m3fn).max,torch.empty(x.shape, dtype=torch.float8_e4m3fn, device=x.device)
+    if fused(x):
+        scale = torch.empty(len(x), dtype=torch.float32, device=x.device)
+        to_eight_kernel[(len(x),)](x, q, scale, x.stride(0), q.stride(0), x.shape[1], most, BLOCK=min(4096, block_of(x.shape[1])), num_warps=8)
+        return q, scale
+    scale = x.float().abs().amax(1).clamp(min=1e-12)/most
+    return q.copy_(x.float()/scale[:,None]), scale
+
+def eight_bits(x, # [tokens, inputs]
+    w, scale,     # [outputs, inputs] in eight bits, and what they were divided by
+    out=None):    # [tokens, outputs], or None
+    "x times the transposed weight, multiplied in eight bits, summed in fp32: [tokens, outputs] in the type of `x`"
+    import torch
+    q,s = to_eight(x)
+    if x.is_cuda: return torch._scaled_mm(q, w.T, s[:,None], s.new_full((1, len(w)), scale), out_dtype=x.dtype, use_fast_accum=True, **({} if out is None else dict(out=out)))
+    y = (q.float()@w.float().T*(s*scale)[:,None]).to(x.dtype)
+    return y if out is None else out.copy_(y)

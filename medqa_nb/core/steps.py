@@ -7,12 +7,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/steps.html.md"""
 # %% auto #0
 __all__ = ['sft_config', 'float_adapter', 'recompute_first', 'as_dataset', 'stepping', 'build_trainer']
 
-# %% ../../nbs/core/14_steps.ipynb #1d578d02
+# %% ../../nbs/core/14_steps.ipynb #58969646
 from .chat import chat_rows
 from .documents import Row, documents, learned, rectangle, rectangles, shared_start, shares
 from .files import MedqaError
 from .fused import Fused, why_plain
 from .models import load_base, lora_config
+from .offload import embedding_to_host
 from .profiles import resolve
 
 # %% ../../nbs/core/14_steps.ipynb #de6d79a6
@@ -57,7 +58,7 @@ def as_dataset(df): # DataFrame with question and answer; returns a `datasets.Da
     from datasets import Dataset
     return Dataset.from_list(chat_rows(df))
 
-# %% ../../nbs/core/14_steps.ipynb #7a3f4858
+# %% ../../nbs/core/14_steps.ipynb #425e2589
 def stepping(SFTTrainer): # TRL's class; returns a class
     "TRL's trainer with our step"
     class Trainer(SFTTrainer):
@@ -93,8 +94,12 @@ def build_trainer(cfg, plan, train, valid, work, say=print): # Returns (trainer,
                          'long rows are)')
     float_adapter(trainer.model)
     trainer.remove_callback(PrinterCallback)
+    trainer.accelerator.device_placement = False # a batch is cut on the processor
     trainer.micro_tokens,trainer.recomputed = plan['micro_tokens'],plan['checkpointed_layers']
     why = plan['reasons']['path'] if plan['path'] == 'plain' else why_plain(trainer.model)
-    if not why: trainer.fused = Fused(trainer.model, resolve(cfg.gpu.profile).flash)
+    if not why:
+        embedding_to_host(trainer.model)
+        trainer.fused = Fused(trainer.model, resolve(cfg.gpu.profile).flash, plan['fp8'])
+        if cfg.training.fp8 and not plan['fp8']: say(plan['reasons']['fp8'])
     elif cfg.training.fused: say(why if plan['path'] == 'plain' else f'the plain path, because {why}: slower, and more memory')
     return trainer, tok

@@ -119,7 +119,7 @@ def fit(cfg,      # `Config`
 
 PUBLISHED = ('adapter', 'best.json', 'metrics.jsonl', 'sessions.json', 'speed.json', 'restored.json', 'plan.json', 'settings.json')
 
-# %% ../../nbs/core/14_trainer.ipynb #35e886ff
+# %% ../../nbs/core/14_trainer.ipynb #2460b416
 class Job:
     "One call of `fit`: what its attempts share"
     def __init__(self, cfg, train_rows, valid, folder, work, publisher, say, progress, measure, prior):
@@ -148,8 +148,8 @@ class Job:
     def less(self, plan): # A plan; returns one that needs less memory
         "One step down, with the reason"
         self.smaller = step_down(self.cfg, plan)
-        self.say(f'the card ran out of memory with micro-batches of {plan["per_device_batch"]} and {plan["checkpointed_layers"]} recomputed layers: going on with '
-                 f'{self.smaller["per_device_batch"]} and {self.smaller["checkpointed_layers"]}; the effective batch stays {self.cfg.training.effective_batch}')
+        self.say(f'the card ran out of memory with micro-batches of {plan["micro_tokens"]:,} tokens and {plan["checkpointed_layers"]} recomputed layers: going on with '
+                 f'{self.smaller["micro_tokens"]:,} and {self.smaller["checkpointed_layers"]}; the effective batch stays {self.cfg.training.effective_batch}')
         return self.smaller
     def calibrate(self, plan, measured, left): # Plan; measured tokens a second; steps left
         "Keep the measured speed, and say how far off the plan was"
@@ -170,7 +170,7 @@ def step_down(cfg, plan): # `Config`; a plan; returns a plan, or None
     return {**plan, 'per_device_batch':b, 'accumulation':cfg.training.effective_batch//b, 'micro_tokens':plan['micro_tokens']*b//plan['per_device_batch'],
             'checkpointed_layers':plan['checkpointed_layers'] if smaller else layers}
 
-# %% ../../nbs/core/14_trainer.ipynb #5af2704b
+# %% ../../nbs/core/14_trainer.ipynb #74a16183
 def run_trainer(job, plan): # `Job`; a plan. Returns the report
     "The body of `fit`"
     cfg,folder,say = job.cfg,job.folder,job.say
@@ -186,7 +186,7 @@ def run_trainer(job, plan): # `Job`; a plan. Returns the report
     write_json(folder/'plan.json', plan)
     out = m and unpack(tar, job.work/f'checkpoint-{m["step"]}')
     if m:
-        say(f'going on from step {m["step"]}' + ('' if m.get('gpu') == plan['gpu'] else f', made on {m.get("gpu")}, now on {plan["gpu"]} with micro-batches of {plan["per_device_batch"]}'))
+        say(f'going on from step {m["step"]}' + ('' if m.get('gpu') == plan['gpu'] else f', made on {m.get("gpu")}, now on {plan["gpu"]} with micro-batches of {plan["micro_tokens"]:,} tokens'))
         trainer.add_callback(on_restored(trainer, out, m, keeper, say))
     if m and (keeper.stale(m['step']) or m['step'] >= read_json(out/'trainer_state.json')['max_steps']): stand_at(trainer, out, m['step'])
     else:
