@@ -35,10 +35,12 @@ def make(dtype, device='cuda', rank=32, seed=0, **shape):
 
 TYPICAL = ((0, 59), (10, 98), (20, 125), (30, 159), (40, 192), (50, 224), (60, 259), (70, 308), (80, 393), (90, 564), (95, 806), (97, 1114), (98, 1445), (99, 2027), (100, 6054))
 
-def docs(n, longest=1024, vocabulary=128000, seed=0, dense=False):
-    "`n` documents as long as MedQuAD's (percentiles counted in core.planner), the question's share without labels; or all of the full length"
+def docs(n, longest=1024, vocabulary=128000, seed=0, dense=False, start=30):
+    "`n` documents as long as MedQuAD's (percentiles counted in core.planner), the question's share without labels and the template's 30 tokens before it; or all of the full length"
     import numpy as np
     rng = np.random.default_rng(seed)
     lengths = np.full(n, longest) if dense else np.minimum(np.interp(rng.random(n)*100, *zip(*TYPICAL)), longest).astype(int)
     ids = [torch.from_numpy(rng.integers(10, vocabulary, k)) for k in lengths]
+    if not dense:
+        for o in ids: o[:start] = torch.arange(10, 10 + start)
     return [(i, i if dense else torch.where(torch.arange(len(i)) < min(50, len(i)//2), -100, i)) for i in ids]

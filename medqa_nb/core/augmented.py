@@ -7,10 +7,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/augmented.html.md"""
 # %% auto #0
 __all__ = ['Linear', 'Matrix', 'Open', 'Eight', 'scale_of', 'largest']
 
-# %% ../../nbs/core/11_augmented.ipynb #aa492ab9
-from .kernels import eight_bits, unpack
+# %% ../../nbs/core/11_augmented.ipynb #f5ca9d80
+from .kernels import eight_bits, turn, unpack
 
-# %% ../../nbs/core/11_augmented.ipynb #305cb363
+# %% ../../nbs/core/11_augmented.ipynb #ff967ba5
 class Linear:
     "A frozen weight and its adapter, if it has one"
     def __init__(self, module): # A linear layer, as it is or wrapped by PEFT
@@ -26,17 +26,23 @@ class Matrix:
     def __init__(self, *modules):
         self.linears = [Linear(o) for o in modules]
         self.outputs,self.inputs = sum(o.outputs for o in self.linears),self.linears[0].inputs
-        self.extra = -(-sum(o.rank for o in self.linears)//8)*8 # products like rows of 16 bytes
+        rank = sum(o.rank for o in self.linears)
+        self.extra = -(-rank//8)*8 # products like rows of 16 bytes
+        self.free = self.extra - rank
         self.size = (self.outputs + self.extra)*(self.inputs + self.extra)
     def adapters(self): # Returns a list of parameters
         "A and B of each linear layer that has them"
         return [p for o in self.linears for p in o.adapter]
     def narrow(self, b, a): # [outputs, extra]; [extra, inputs]. Receive sB and A
         "Write the adapters, side by side on the diagonal"
-        b.zero_(); a.zero_()
+        import torch
+        if len(self.linears) > 1 or self.free: b.zero_()
+        if self.free: a[-self.free:] = 0
         row,col = 0,0
         for o in self.linears:
-            if o.adapter: b[row:row+o.outputs,col:col+o.rank],a[col:col+o.rank] = o.adapter[1].detach()*o.scale,o.adapter[0].detach()
+            if o.adapter:
+                torch.mul(o.adapter[1].detach(), o.scale, out=b[row:row+o.outputs,col:col+o.rank])
+                a[col:col+o.rank] = o.adapter[0].detach()
             row,col = row + o.outputs,col + o.rank
     def gradients(self, db, da): # [outputs, extra] and [extra, inputs] in fp32; returns gradients of `adapters()`
         "Cut the gradients of the augmented matrix into those of the adapters"
@@ -46,7 +52,7 @@ class Matrix:
             row,col = row + o.outputs,col + o.rank
         return out
 
-# %% ../../nbs/core/11_augmented.ipynb #3c32c7c7
+# %% ../../nbs/core/11_augmented.ipynb #6067323e
 class Open:
     "A `Matrix` unpacked to the type of the products"
     def __init__(self, k, space): # `Matrix`; a buffer for `k.size` numbers at least
@@ -55,7 +61,7 @@ class Open:
         row = 0
         for o in k.linears: unpack(o.weight, m[row:row+o.outputs,:k.inputs]); row += o.outputs
         self.b,self.a = m[:k.outputs,k.inputs:],m[k.outputs:,:k.inputs]
-        if k.extra: k.narrow(self.b, self.a); m[k.outputs:,k.inputs:] = 0
+        if k.extra: k.narrow(self.b, self.a)
         self.up,self.left = m[:k.outputs],m[:,:k.inputs]
     @staticmethod
     def columns(k): # `Matrix`; returns a number
@@ -75,7 +81,7 @@ class Open:
         if self.k.extra: v.copy_(dy[:,:self.k.outputs]@self.b)
         return dy@self.left, v
 
-# %% ../../nbs/core/11_augmented.ipynb #cd340ae5
+# %% ../../nbs/core/11_augmented.ipynb #faca63fb
 class Eight:
     "A `Matrix` unpacked to eight bits, its adapters in the type of the products"
     def __init__(self, k, space):
@@ -97,7 +103,7 @@ class Eight:
         return y.addmm_(u, self.b.T) if self.k.extra else y
     def back(self, dy):
         import torch
-        self.turned.copy_(self.w.view(torch.uint8).T)
+        turn(self.w.view(torch.uint8), self.turned)
         dx,v = eight_bits(dy, self.turned.view(torch.float8_e4m3fn), self.scale),dy@self.b
         return dx.addmm_(v, self.a) if self.k.extra else dx, v
 

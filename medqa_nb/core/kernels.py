@@ -9,7 +9,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/kernels.html.md"""
 __all__ = ['tl', 'kernel', 'interpreted', 'fused', 'block_of', 'rms_norm_kernel', 'rms_norm', 'rms_norm_back_kernel',
            'rms_norm_back', 'rotate_kernel', 'rotate', 'swiglu_kernel', 'swiglu_back_kernel', 'swiglu', 'swiglu_back',
            'cross_entropy_kernel', 'cross_entropy', 'unpack_kernel', 'unpack', 'to_eight_kernel', 'to_eight',
-           'eight_bits']
+           'turn_kernel', 'turn', 'eight_bits']
 
 # %% ../../nbs/core/11_kernels.ipynb #3f9fad99
 import os
@@ -207,7 +207,7 @@ def unpack(w, # A frozen weight [outputs, inputs]: bitsandbytes' 4-bit parameter
         out, out.stride(0), out.shape[1], two.blocksize if two else 1, n, 1/scale, NESTED=s.nested, HALF=s.blocksize//2, BLOCKS=64)
     return out
 
-# %% ../../nbs/core/11_kernels.ipynb #28e5aa8a
+# %% ../../nbs/core/11_kernels.ipynb #df9f58c8
 @kernel
 def to_eight_kernel(x, out, scale, sx, so, n, most, BLOCK:tl.constexpr):
     row,top = tl.program_id(0).to(tl.int64),0.
@@ -230,6 +230,19 @@ def to_eight(x): # [tokens, width], rows may be apart
         return q, scale
     scale = x.float().abs().amax(1).clamp(min=1e-12)/most
     return q.copy_(x.float()/scale[:,None]), scale
+
+@kernel
+def turn_kernel(x, out, n, m, BLOCK:tl.constexpr):
+    i,j = tl.program_id(0)*BLOCK + tl.arange(0, BLOCK),tl.program_id(1)*BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + i[:,None].to(tl.int64)*m + j[None], mask=(i < n)[:,None] & (j < m)[None], other=0)
+    tl.store(out + j[:,None].to(tl.int64)*n + i[None], tl.trans(v), mask=(j < m)[:,None] & (i < n)[None])
+
+def turn(x, # [n, m], bytes
+    out):   # [m, n], receives them
+    "Transpose, tile by tile"
+    n,m = x.shape
+    if fused(x): return turn_kernel[(-(-n//128), -(-m//128))](x, out, n, m, BLOCK=128, num_warps=8)
+    out.copy_(x.T)
 
 def eight_bits(x, # [tokens, inputs]
     w, scale,     # [outputs, inputs] in eight bits, and what they were divided by

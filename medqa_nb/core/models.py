@@ -8,8 +8,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/models.html.md"""
 __all__ = ['LLAMA', 'TOKENS', 'base_path', 'repeat_keys', 'refusal', 'check_access', 'compute_dtype', 'load_base',
            'continue_text', 'lora_config', 'attach']
 
-# %% ../../nbs/core/11_models.ipynb #719d6468
-import shutil
+# %% ../../nbs/core/11_models.ipynb #3f9b6208
+import os, shutil
 from pathlib import Path
 
 from .chat import load_tokenizer
@@ -17,6 +17,9 @@ from .colab import secret
 from .files import MedqaError, assets
 from .profiles import resolve
 from .runs import content
+
+# %% ../../nbs/core/11_models.ipynb #4b569552
+os.environ.setdefault('PYTORCH_CUDA_ALLOC_CONF', 'expandable_segments:True')
 
 # %% ../../nbs/core/11_models.ipynb #5581636d
 LLAMA = 'meta-llama/Llama-3.1-8B-Instruct'

@@ -1,0 +1,241 @@
+"""Training speed of our path and of its peers on the shape of Llama 3.1 8B, within one card's memory, in turns on one GPU:
+
+    python bench/speed.py run t4 medquad OUT.jsonl [REPETITIONS]     profiles: t4, l4, a100-40, h100; lengths: medquad, dense
+    python bench/speed.py table OUT.jsonl                            all of OUT as a table, the ratios last
+
+Each side is a process with its own trainer and the profile's share of memory (other cards are emulated by memory, and the T4 by fp16 without flash kernels too). All
+are loaded, then they take turns: some optimizer steps each, the first of a turn not counted, the cache given back after it. A turn's tokens are those of
+documents, without padding. What is in OUT is not run again. The weights are random, and the peers are as the package registry has them: unsloth, trl, liger-kernel.
+"""
+import importlib.metadata, json, os, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+LONGEST,RANK = 1024,32
+GIB = dict(t4=14.56, l4=22.1, h100=79., **{'a100-40':39.4})
+BEST = {'cpu':(1, 1), 't4':(2, 8), 'l4':(4, 4), 'a100-40':(8, 2), 'h100':(16, 1)} # the peers' fastest micro-batch without recomputation; 16 full sequences a step
+
+def sides(profile): # Returns {name: settings}
+    "What is compared; a step has some 16,000 tokens wherever settings are ours to choose"
+    b,a = BEST[profile]
+    out = {'ours, defaults':dict(tool='ours', docs=16), 'ours, best':dict(tool='ours', docs=56), 'ours, no shared start':dict(tool='ours', docs=56, share=False),
+           'TRL, common recipe':dict(tool='trl', batch=1, accumulation=8, again=True, dropout=.05, optimizer='paged_adamw_32bit'),
+           'TRL + Liger':dict(tool='trl', liger=True, batch=8, accumulation=6, again=True, grouped=True),
+           'Unsloth, notebook defaults':dict(tool='unsloth', batch=2, accumulation=4, again=True),
+           'Unsloth, best, packed':dict(tool='unsloth', batch=b, accumulation=a, packed=True),
+           'Unsloth, best, grouped':dict(tool='unsloth', batch=b, accumulation=3*a, grouped=True)}
+    if profile == 'cpu': # to see that the bench works
+        for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
+    if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=3, again=False)
+    if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
+    return out
+
+def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
+    "A quantised model folder, made once"
+    import torch
+    from medqa_nb.core.chat import load_tokenizer
+    from medqa_nb.core.costs import LLAMA_SHAPE
+    from medqa_nb.core.files import assets
+    from plan_accuracy import TINY, random_base
+    folder = Path(os.environ.get('MEDQA_BENCH', tempfile.gettempdir()))/f'eight-billion-{dtype}'
+    if not (folder/'tokenizer.json').exists():
+        cuda = torch.cuda.is_available()
+        random_base(LLAMA_SHAPE if cuda else {**TINY, 'vocab_size':128256}, getattr(torch, dtype), 'cuda:0' if cuda else 'cpu').save_pretrained(folder)
+        load_tokenizer(assets('tiny')).save_pretrained(folder)
+    return folder
+
+def rows(lengths, n): # 'medquad' or 'dense'; number. Returns a dataset
+    "Documents with labels"
+    from datasets import Dataset
+    from eight_billion import docs
+    found = docs(n, LONGEST, dense=lengths == 'dense')
+    return Dataset.from_dict(dict(input_ids=[i.tolist() for i,_ in found], labels=[l.tolist() for _,l in found]))
+
+# ours and theirs -------------------------------------------------------------------------------------------------------
+
+def ours(profile, lengths, o, steps): # Profile; lengths; settings; steps. Returns a trainer
+    from medqa_nb.core import documents, steps as core
+    from medqa_nb.core.config import Config
+    from medqa_nb.core.planner import make_plan
+    from medqa_nb.core.profiles import resolve
+    folder = checkpoint(resolve(profile).dtype if profile != 'cpu' else 'bfloat16')
+    cfg = Config().update(dict(model=dict(base=str(folder)), gpu=dict(profile=profile), lora=dict(rank=RANK, alpha=2*RANK),
+                               training=dict(max_length=LONGEST, effective_batch=o['docs'], max_steps=steps, fp8=bool(o.get('fp8')))))
+    if o.get('share') is False: documents.shared_start = core.shared_start = lambda docs: 0
+    core.as_dataset = lambda df: df
+    plan = make_plan(cfg, [LONGEST]*100 if lengths == 'dense' else None, alternatives=False)
+    if o.get('again'): plan.update(checkpointed_layers=32, micro_tokens=o['again'])
+    data = rows(lengths, o['docs']*steps)
+    trainer,_ = core.build_trainer(cfg, plan, data, data.select(range(1)), tempfile.mkdtemp())
+    trainer.args.save_strategy = trainer.args.eval_strategy = 'no'
+    return trainer, dict(micro_tokens=plan['micro_tokens'], recomputed=plan['checkpointed_layers'], planned_gib=plan['peak_gib'], path='fused' if trainer.fused else 'plain')
+
+def theirs(profile, lengths, o, steps): # As `ours`
+    import torch
+    dtype = torch.float16 if profile == 't4' else torch.bfloat16
+    folder,unsloth = str(checkpoint(str(dtype)[6:])),o['tool'] == 'unsloth'
+    if unsloth: from unsloth import FastLanguageModel
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+    lora = dict(r=RANK, lora_alpha=2*RANK, lora_dropout=o.get('dropout', 0), bias='none')
+    common = dict(output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=o['batch'], gradient_accumulation_steps=o['accumulation'], learning_rate=2e-4,
+        bf16=profile not in ('t4', 'cpu'), fp16=profile == 't4', use_cpu=profile == 'cpu', logging_steps=1, save_strategy='no', report_to='none', optim=o.get('optimizer', 'adamw_8bit'), max_length=LONGEST,
+        packing=bool(o.get('packed')) and lengths != 'dense', train_sampling_strategy='group_by_length' if o.get('grouped') and lengths != 'dense' else 'random',
+        disable_tqdm=True, dataloader_pin_memory=False, warmup_steps=2)
+    data = rows(lengths, int(o['batch']*o['accumulation']*steps*(4 if common['packing'] else 1)))
+    if unsloth:
+        model,tok = FastLanguageModel.from_pretrained(folder, max_seq_length=LONGEST, dtype=dtype, load_in_4bit=True)
+        model = FastLanguageModel.get_peft_model(model, **lora, target_modules='q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'.split(),
+                                                 use_gradient_checkpointing='unsloth' if o.get('again') else False, random_state=0)
+        return SFTTrainer(model=model, processing_class=tok, train_dataset=data, args=SFTConfig(**common, gradient_checkpointing=bool(o.get('again')))), {}
+    model = AutoModelForCausalLM.from_pretrained(folder, device_map={'':0 if torch.cuda.is_available() else 'cpu'}, attn_implementation='sdpa', dtype=dtype)
+    return SFTTrainer(model=model, processing_class=AutoTokenizer.from_pretrained(folder), train_dataset=data, peft_config=LoraConfig(**lora, target_modules='all-linear', task_type='CAUSAL_LM'),
+        args=SFTConfig(**common, gradient_checkpointing=bool(o.get('again')), gradient_checkpointing_kwargs=dict(use_reentrant=False), use_liger_kernel=bool(o.get('liger')))), {}
+
+# a side ----------------------------------------------------------------------------------------------------------------
+
+def tokens_in(batch): # A trainer's batch; returns a number, perhaps on the card
+    "Tokens of documents"
+    if (m := batch.get('attention_mask')) is not None and m.dim() == 2: return m.sum()
+    return batch['input_ids'].numel()
+
+def turns(trainer, steps): # Trainer; timed steps of a turn
+    "A callback that waits for its turn after each `steps` steps and one for warming up"
+    import torch
+    from transformers import TrainerCallback
+    cuda,seen,step,pads = torch.cuda.is_available(),[],trainer.training_step,not getattr(trainer, 'fused', None)
+    sync = torch.cuda.synchronize if cuda else lambda: None
+    def counted(model, inputs, *args, **kw):
+        seen.append((tokens_in(inputs), inputs['input_ids'].numel()))
+        return step(model, inputs, *args, **kw)
+    trainer.training_step = counted
+    class Turns(TrainerCallback):
+        n = 0
+        def wait(self, control):
+            if cuda: torch.cuda.empty_cache()
+            if sys.stdin.readline().strip() != 'go': control.should_training_stop = True
+            if cuda: torch.cuda.reset_peak_memory_stats()
+            self.rest = torch.cuda.memory_allocated() if cuda else 0
+        def on_train_begin(self, args, state, control, **kw):
+            tell(dict(ready=True)); self.wait(control)
+        def on_step_end(self, args, state, control, **kw):
+            self.n += 1
+            if self.n == 1: sync(); seen.clear(); self.start = time.perf_counter()
+            if self.n <= steps: return
+            sync()
+            seconds,real = time.perf_counter() - self.start,int(sum(int(a) for a,_ in seen))
+            peak = torch.cuda.max_memory_allocated() if cuda else 0
+            tell(dict(tokens=real, seconds=seconds, padded=sum(b for _,b in seen)/real if pads else 1, peak_gib=peak/2**30, rest_gib=self.rest/2**30, loss=state.log_history[-1].get('loss') if state.log_history else None))
+            self.n = 0; self.wait(control)
+    trainer.add_callback(Turns())
+
+def tell(o): print('TELL ' + json.dumps(o), flush=True)
+
+def side(profile, lengths, name, steps, repetitions):
+    "One process: load, then take turns"
+    o,steps = sides(profile)[name] if name != 'ours, all recomputed' else AGAIN,int(steps)
+    os.chdir(tempfile.mkdtemp())
+    try:
+        if o['tool'] == 'unsloth': import unsloth
+        import torch
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(GIB[profile]*2**30/torch.cuda.get_device_properties(0).total_memory)
+            if profile == 't4': torch.backends.cuda.enable_flash_sdp(False); torch.backends.cuda.enable_cudnn_sdp(False)
+        trainer,more = (ours if o['tool'] == 'ours' else theirs)(profile, lengths, o, (steps + 1)*(int(repetitions) + 1) + 1)
+        turns(trainer, steps)
+        tell(more)
+        trainer.train()
+    except Exception as e: tell(dict(error=f'{type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ""}')); raise
+
+AGAIN = dict(tool='ours', docs=8, again=8*LONGEST) # the memory goal: 8 x 1,024, all layers recomputed
+
+# all of them -----------------------------------------------------------------------------------------------------------
+
+class Side:
+    "A process that takes turns"
+    def __init__(self, profile, lengths, name, steps, repetitions):
+        self.name,self.about,self.error = name,{},None
+        self.log = open(Path(os.environ.get('OUT', tempfile.gettempdir()))/f'{profile}-{lengths}-{name}.log'.replace(' ', '_').replace(',', '').replace('+', ''), 'w')
+        self.process = subprocess.Popen([sys.executable, __file__, 'side', profile, lengths, name, str(steps), str(repetitions)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.log, text=True, env={**os.environ, **QUIET})
+    def hear(self): # Returns what it says next, or None
+        for line in self.process.stdout:
+            if line.startswith('TELL '):
+                o = json.loads(line[5:])
+                self.error = o.get('error')
+                return o
+            self.log.write(line)
+        self.error = self.error or 'ended'
+    def ready(self): # Wait until it is loaded; returns a bool
+        while not self.error:
+            o = self.hear()
+            if o and o.get('ready'): return True
+            if o: self.about.update(o)
+    def turn(self): # Returns what it measured, or None
+        if self.error: return
+        self.process.stdin.write('go\n'); self.process.stdin.flush()
+        o = self.hear()
+        return None if self.error else o
+    def end(self):
+        self.process.kill(); self.process.wait(); self.log.close()
+
+QUIET = dict(HF_HUB_OFFLINE='1', TRANSFORMERS_OFFLINE='1', UNSLOTH_DISABLE_STATISTICS='1', TOKENIZERS_PARALLELISM='false', WANDB_MODE='disabled', PYTHONUNBUFFERED='1', PYTORCH_CUDA_ALLOC_CONF='expandable_segments:True')
+DENSE = ('ours, best', 'Unsloth, best, packed') # the fastest of both
+SLOW = ('TRL, common recipe',)
+
+def run(profile, lengths, out, repetitions='3', only=''):
+    path,begin = Path(out),time.time()
+    done = [(o['profile'], o['lengths'], o['side']) for o in read(path)]
+    names = [k for k in sides(profile) if (not only or any(k.startswith(o) for o in only.split(';'))) and (lengths != 'dense' or k in DENSE)] + ['ours, all recomputed']*(profile == 'l4' and lengths == 'dense')
+    todo = [k for k in names if (profile, lengths, k) not in done]
+    if not todo: return print('nothing to do')
+    subprocess.run([sys.executable, __file__, 'checkpoint', 'float16' if profile == 't4' else 'bfloat16'], check=True) # a process of its own: it must leave the card
+    timed = lambda k: 1 if k in SLOW else 6 if 'defaults' in k else 2
+    all_ = [Side(profile, lengths, k, timed(k), repetitions) for k in todo]
+    try:
+        for s in all_: s.ready()
+        print(f'loaded after {time.time() - begin:.0f} s', flush=True)
+        found = {s.name:[] for s in all_}
+        for i in range(int(repetitions) + 1): # the first round warms up
+            for s in all_:
+                if (o := s.turn()) and i: found[s.name].append(o)
+        for s in all_:
+            o = dict(profile=profile, lengths=lengths, side=s.name, **s.about, error=s.error, versions=versions(), device=device(), turns=found[s.name])
+            with open(path, 'a') as f: f.write(json.dumps(o) + '\n')
+    finally:
+        for s in all_: s.end()
+    print(f'{profile}, {lengths}: {time.time() - begin:.0f} s')
+    table(out)
+
+def versions(): # Returns {package: version}
+    return {k:importlib.metadata.version(k) for k in ('torch', 'transformers', 'trl', 'peft', 'bitsandbytes', 'liger_kernel', 'unsloth') if any(True for _ in importlib.metadata.distributions(name=k))}
+
+def device():
+    import torch
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'cpu'
+
+def read(path): # Returns a list of results
+    return [json.loads(l) for l in Path(path).read_text().splitlines()] if Path(path).exists() else []
+
+def table(out):
+    "Medians, and ours by the fastest peer, last"
+    import pandas as pd
+    pd.set_option('display.width', 250, 'display.max_columns', 20)
+    found = read(out)
+    speed = lambda o: statistics.median(t['tokens']/t['seconds'] for t in o['turns'])
+    line = lambda o: dict(profile=o['profile'], lengths=o['lengths'], side=o['side'], tokens_per_second=round(speed(o)) if o['turns'] else None,
+        spread=' to '.join(f'{f(t["tokens"]/t["seconds"] for t in o["turns"]):,.0f}' for f in (min, max)) if o['turns'] else o['error'][:60],
+        padded=round(statistics.mean(t['padded'] for t in o['turns']), 2) if o['turns'] else None, peak_gib=round(max(t['peak_gib'] for t in o['turns']), 2) if o['turns'] else None,
+        tokens=o.get('micro_tokens'), recomputed=o.get('recomputed'))
+    print(pd.DataFrame([line(o) for o in found]).to_string(index=False))
+    for k in dict.fromkeys((o['profile'], o['lengths']) for o in found):
+        here = {o['side']:speed(o) for o in found if (o['profile'], o['lengths']) == k and o['turns']}
+        peers = {s:v for s,v in here.items() if not s.startswith('ours')}
+        if not peers: continue
+        best = max(peers, key=peers.get)
+        for s,v in here.items():
+            if s.startswith('ours'): print(f'{" ".join(k)}: {s} {v/peers[best]:.2f} x {best}; ' + '; '.join(f'{v/w:.2f} x {p}' for p,w in peers.items() if p != best))
+
+if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint)[sys.argv[1]](*sys.argv[2:])
