@@ -7,29 +7,31 @@ Each side is a process with its own trainer and the profile's share of memory (o
 are loaded, then they take turns: some optimizer steps each, the first of a turn not counted, the cache given back after it. A turn's tokens are those of
 documents, without padding. What is in OUT is not run again. The weights are random, and the peers are as the package registry has them: unsloth, trl, liger-kernel.
 """
-import importlib.metadata, json, os, statistics, subprocess, sys, tempfile, time
+import importlib.metadata, json, os, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-LONGEST,RANK = 1024,32
+LONGEST,RANK,GPU = 1024,32,bool(shutil.which('nvidia-smi'))
 GIB = dict(t4=14.56, l4=22.1, h100=79., **{'a100-40':39.4})
 BEST = {'cpu':(1, 1), 't4':(2, 8), 'l4':(4, 4), 'a100-40':(8, 2), 'h100':(16, 1)} # the peers' fastest micro-batch without recomputation; 16 full sequences a step
 
 def sides(profile): # Returns {name: settings}
-    "What is compared; a step has some 16,000 tokens wherever settings are ours to choose"
+    "What is compared; a step has some 16,000 tokens of full sequences wherever settings are ours to choose"
     b,a = BEST[profile]
     out = {'ours, defaults':dict(tool='ours', docs=16), 'ours, best':dict(tool='ours', docs=56), 'ours, no shared start':dict(tool='ours', docs=56, share=False),
            'TRL, common recipe':dict(tool='trl', batch=1, accumulation=8, again=True, dropout=.05, optimizer='paged_adamw_32bit'),
-           'TRL + Liger':dict(tool='trl', liger=True, batch=8, accumulation=6, again=True, grouped=True),
+           'TRL + Liger':dict(tool='trl', liger=True, batch=8, accumulation=2, again=True, grouped=True),
            'Unsloth, notebook defaults':dict(tool='unsloth', batch=2, accumulation=4, again=True),
            'Unsloth, best, packed':dict(tool='unsloth', batch=b, accumulation=a, packed=True),
-           'Unsloth, best, grouped':dict(tool='unsloth', batch=b, accumulation=3*a, grouped=True)}
+           'Unsloth, best, grouped':dict(tool='unsloth', batch=b, accumulation=a, grouped=True)}
     if profile == 'cpu': # to see that the bench works
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
-    if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=3, again=False)
+    if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=1, again=False)
     if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     return out
+
+def dtype_of(profile): return dict(t4='float16', cpu='float32').get(profile, 'bfloat16')
 
 def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
     "A quantised model folder, made once"
@@ -41,7 +43,7 @@ def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
     folder = Path(os.environ.get('MEDQA_BENCH', tempfile.gettempdir()))/f'eight-billion-{dtype}'
     if not (folder/'tokenizer.json').exists():
         cuda = torch.cuda.is_available()
-        random_base(LLAMA_SHAPE if cuda else {**TINY, 'vocab_size':128256}, getattr(torch, dtype), 'cuda:0' if cuda else 'cpu').save_pretrained(folder)
+        random_base(LLAMA_SHAPE if cuda else TINY, getattr(torch, dtype), 'cuda:0' if cuda else 'cpu').save_pretrained(folder)
         load_tokenizer(assets('tiny')).save_pretrained(folder)
     return folder
 
@@ -49,7 +51,7 @@ def rows(lengths, n): # 'medquad' or 'dense'; number. Returns a dataset
     "Documents with labels"
     from datasets import Dataset
     from eight_billion import docs
-    found = docs(n, LONGEST, dense=lengths == 'dense')
+    found = docs(n, LONGEST, 128000 if GPU else 2000, dense=lengths == 'dense')
     return Dataset.from_dict(dict(input_ids=[i.tolist() for i,_ in found], labels=[l.tolist() for _,l in found]))
 
 # ours and theirs -------------------------------------------------------------------------------------------------------
@@ -58,8 +60,7 @@ def ours(profile, lengths, o, steps): # Profile; lengths; settings; steps. Retur
     from medqa_nb.core import documents, steps as core
     from medqa_nb.core.config import Config
     from medqa_nb.core.planner import make_plan
-    from medqa_nb.core.profiles import resolve
-    folder = checkpoint(resolve(profile).dtype if profile != 'cpu' else 'bfloat16')
+    folder = checkpoint(dtype_of(profile))
     cfg = Config().update(dict(model=dict(base=str(folder)), gpu=dict(profile=profile), lora=dict(rank=RANK, alpha=2*RANK),
                                training=dict(max_length=LONGEST, effective_batch=o['docs'], max_steps=steps, fp8=bool(o.get('fp8')))))
     if o.get('share') is False: documents.shared_start = core.shared_start = lambda docs: 0
@@ -73,8 +74,8 @@ def ours(profile, lengths, o, steps): # Profile; lengths; settings; steps. Retur
 
 def theirs(profile, lengths, o, steps): # As `ours`
     import torch
-    dtype = torch.float16 if profile == 't4' else torch.bfloat16
-    folder,unsloth = str(checkpoint(str(dtype)[6:])),o['tool'] == 'unsloth'
+    dtype = getattr(torch, dtype_of(profile))
+    folder,unsloth = str(checkpoint(dtype_of(profile))),o['tool'] == 'unsloth'
     if unsloth: from unsloth import FastLanguageModel
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -101,8 +102,8 @@ def tokens_in(batch): # A trainer's batch; returns a number, perhaps on the card
     if (m := batch.get('attention_mask')) is not None and m.dim() == 2: return m.sum()
     return batch['input_ids'].numel()
 
-def turns(trainer, steps): # Trainer; timed steps of a turn
-    "A callback that waits for its turn after each `steps` steps and one for warming up"
+def turns(trainer, least): # Trainer; seconds of a turn
+    "A callback that waits for its turn after a step for warming up and steps of so many seconds"
     import torch
     from transformers import TrainerCallback
     cuda,seen,step,pads = torch.cuda.is_available(),[],trainer.training_step,not getattr(trainer, 'fused', None)
@@ -123,19 +124,19 @@ def turns(trainer, steps): # Trainer; timed steps of a turn
         def on_step_end(self, args, state, control, **kw):
             self.n += 1
             if self.n == 1: sync(); seen.clear(); self.start = time.perf_counter()
-            if self.n <= steps: return
+            if self.n == 1 or time.perf_counter() - self.start < least: return # each step is logged, so the card has ended it
             sync()
             seconds,real = time.perf_counter() - self.start,int(sum(int(a) for a,_ in seen))
             peak = torch.cuda.max_memory_allocated() if cuda else 0
-            tell(dict(tokens=real, seconds=seconds, padded=sum(b for _,b in seen)/real if pads else 1, peak_gib=peak/2**30, rest_gib=self.rest/2**30, loss=state.log_history[-1].get('loss') if state.log_history else None))
+            tell(dict(tokens=real, seconds=seconds, steps=self.n - 1, padded=sum(b for _,b in seen)/real if pads else 1, peak_gib=peak/2**30, rest_gib=self.rest/2**30, loss=state.log_history[-1].get('loss') if state.log_history else None))
             self.n = 0; self.wait(control)
     trainer.add_callback(Turns())
 
 def tell(o): print('TELL ' + json.dumps(o), flush=True)
 
-def side(profile, lengths, name, steps, repetitions):
+def side(profile, lengths, name):
     "One process: load, then take turns"
-    o,steps = sides(profile)[name] if name != 'ours, all recomputed' else AGAIN,int(steps)
+    o = sides(profile)[name] if name != 'ours, all recomputed' else AGAIN
     os.chdir(tempfile.mkdtemp())
     try:
         if o['tool'] == 'unsloth': import unsloth
@@ -143,22 +144,23 @@ def side(profile, lengths, name, steps, repetitions):
         if torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(GIB[profile]*2**30/torch.cuda.get_device_properties(0).total_memory)
             if profile == 't4': torch.backends.cuda.enable_flash_sdp(False); torch.backends.cuda.enable_cudnn_sdp(False)
-        trainer,more = (ours if o['tool'] == 'ours' else theirs)(profile, lengths, o, (steps + 1)*(int(repetitions) + 1) + 1)
-        turns(trainer, steps)
+        trainer,more = (ours if o['tool'] == 'ours' else theirs)(profile, lengths, o, STEPS)
+        turns(trainer, SECONDS)
         tell(more)
         trainer.train()
     except Exception as e: tell(dict(error=f'{type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ""}')); raise
 
+SECONDS,STEPS = 2.,60 # of a turn, and of all turns together, at most
 AGAIN = dict(tool='ours', docs=8, again=8*LONGEST) # the memory goal: 8 x 1,024, all layers recomputed
 
 # all of them -----------------------------------------------------------------------------------------------------------
 
 class Side:
     "A process that takes turns"
-    def __init__(self, profile, lengths, name, steps, repetitions):
+    def __init__(self, profile, lengths, name):
         self.name,self.about,self.error = name,{},None
         self.log = open(Path(os.environ.get('OUT', tempfile.gettempdir()))/f'{profile}-{lengths}-{name}.log'.replace(' ', '_').replace(',', '').replace('+', ''), 'w')
-        self.process = subprocess.Popen([sys.executable, __file__, 'side', profile, lengths, name, str(steps), str(repetitions)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, __file__, 'side', profile, lengths, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, env={**os.environ, **QUIET})
     def hear(self): # Returns what it says next, or None
         for line in self.process.stdout:
@@ -183,27 +185,23 @@ class Side:
 
 QUIET = dict(HF_HUB_OFFLINE='1', TRANSFORMERS_OFFLINE='1', UNSLOTH_DISABLE_STATISTICS='1', TOKENIZERS_PARALLELISM='false', WANDB_MODE='disabled', PYTHONUNBUFFERED='1', PYTORCH_CUDA_ALLOC_CONF='expandable_segments:True')
 DENSE = ('ours, best', 'Unsloth, best, packed') # the fastest of both
-SLOW = ('TRL, common recipe',)
 
 def run(profile, lengths, out, repetitions='3', only=''):
-    path,begin = Path(out),time.time()
-    done = [(o['profile'], o['lengths'], o['side']) for o in read(path)]
+    path,begin,n = Path(out),time.time(),int(repetitions)
     names = [k for k in sides(profile) if (not only or any(k.startswith(o) for o in only.split(';'))) and (lengths != 'dense' or k in DENSE)] + ['ours, all recomputed']*(profile == 'l4' and lengths == 'dense')
-    todo = [k for k in names if (profile, lengths, k) not in done]
-    if not todo: return print('nothing to do')
-    subprocess.run([sys.executable, __file__, 'checkpoint', 'float16' if profile == 't4' else 'bfloat16'], check=True) # a process of its own: it must leave the card
-    timed = lambda k: 1 if k in SLOW else 6 if 'defaults' in k else 2
-    all_ = [Side(profile, lengths, k, timed(k), repetitions) for k in todo]
+    had = [o['side'] for o in read(path) if (o['profile'], o['lengths']) == (profile, lengths) and (o['error'] or len(o['turns']) >= n)]
+    if not (todo := [k for k in names if k not in had]): return print('nothing to do')
+    subprocess.run([sys.executable, __file__, 'checkpoint', dtype_of(profile)], check=True) # a process of its own: it must leave the card
+    all_ = [Side(profile, lengths, k) for k in todo]
     try:
         for s in all_: s.ready()
-        print(f'loaded after {time.time() - begin:.0f} s', flush=True)
+        print(f'{profile}, {lengths}: loaded after {time.time() - begin:.0f} s', flush=True)
         found = {s.name:[] for s in all_}
-        for i in range(int(repetitions) + 1): # the first round warms up
+        for i in range(n + 1): # the first round warms up
             for s in all_:
                 if (o := s.turn()) and i: found[s.name].append(o)
-        for s in all_:
-            o = dict(profile=profile, lengths=lengths, side=s.name, **s.about, error=s.error, versions=versions(), device=device(), turns=found[s.name])
-            with open(path, 'a') as f: f.write(json.dumps(o) + '\n')
+            with open(path, 'a') as f: # each round replaces the one before
+                for s in all_: f.write(json.dumps(dict(profile=profile, lengths=lengths, side=s.name, **s.about, error=s.error, versions=versions(), device=device(), turns=found[s.name])) + '\n')
     finally:
         for s in all_: s.end()
     print(f'{profile}, {lengths}: {time.time() - begin:.0f} s')
@@ -217,7 +215,8 @@ def device():
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'cpu'
 
 def read(path): # Returns a list of results
-    return [json.loads(l) for l in Path(path).read_text().splitlines()] if Path(path).exists() else []
+    lines = [json.loads(l) for l in Path(path).read_text().splitlines()] if Path(path).exists() else []
+    return list({(o['profile'], o['lengths'], o['side']):o for o in lines}.values())
 
 def table(out):
     "Medians, and ours by the fastest peer, last"

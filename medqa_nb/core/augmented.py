@@ -10,7 +10,7 @@ __all__ = ['Linear', 'Matrix', 'Open', 'Eight', 'scale_of', 'largest']
 # %% ../../nbs/core/11_augmented.ipynb #f5ca9d80
 from .kernels import eight_bits, turn, unpack
 
-# %% ../../nbs/core/11_augmented.ipynb #ff967ba5
+# %% ../../nbs/core/11_augmented.ipynb #630d8496
 class Linear:
     "A frozen weight and its adapter, if it has one"
     def __init__(self, module): # A linear layer, as it is or wrapped by PEFT
@@ -27,7 +27,7 @@ class Matrix:
         self.linears = [Linear(o) for o in modules]
         self.outputs,self.inputs = sum(o.outputs for o in self.linears),self.linears[0].inputs
         rank = sum(o.rank for o in self.linears)
-        self.extra = -(-rank//8)*8 # products like rows of 16 bytes
+        self.extra = -(-rank//64)*64 # products like rows that begin at multiples of 128 bytes
         self.free = self.extra - rank
         self.size = (self.outputs + self.extra)*(self.inputs + self.extra)
     def adapters(self): # Returns a list of parameters

@@ -109,11 +109,11 @@ def peak_gib(cfg, shape, # `Config`; shape of the model
     if batch == cfg.training.effective_batch: loss -= 4*shape['vocab_size']*h*len(whole_modules(cfg)) # no gradients yet
     return (fixed + max(loss, again, 0))/GIB
 
-# %% ../../nbs/core/12_costs.ipynb #b2aa7c36
+# %% ../../nbs/core/12_costs.ipynb #eabfa349
 def extra_columns(cfg, shape): # Returns the narrow columns of a layer's four augmented matrices
-    "Ranks of the adapters that read the same input, up to the next multiple of 8"
+    "Ranks of the adapters that read the same input, up to the next multiple of 64"
     names = targets(cfg, shape)
-    count = lambda *group: -(-cfg.lora.rank*sum(o in names for o in group)//8)*8
+    count = lambda *group: -(-cfg.lora.rank*sum(o in names for o in group)//64)*64
     return count('q_proj', 'k_proj', 'v_proj'), count('o_proj'), count('gate_proj', 'up_proj'), count('down_proj')
 
 def fused_layer_bytes(cfg, shape): # `Config`; shape

@@ -210,7 +210,7 @@ def quote(cfg, plan): # `Config`; a plan. Returns one line, and raises when it i
         raise MedqaError(f'{words}, but budget.units is {cfg.budget.units:g}: raise it in the form or in run.yaml, or train less')
     return words
 
-# %% ../../nbs/core/12_planner.ipynb #a86cdfbc
+# %% ../../nbs/core/12_planner.ipynb #6c0f3277
 def keep_speed(path, name, slower, tokens_per_second): # speed.json; name of a profile; seconds by predicted ones; what was measured
     "Note the measured speed of a card"
     o = read_json(path) if Path(path).exists() else {}
@@ -226,6 +226,6 @@ def known_speeds(run): # `Run`; returns {name of a profile: ratio} for `make_pla
 
 def same_base(p, run): # Path of a speed.json; `Run`. Returns a bool
     "Has the run beside it the same base model, and the same settings that decide speed?"
-    keys = ('model', 'lora', 'training.packing', 'training.fused', 'training.neftune')
+    keys = ('model', 'lora', 'training.packing', 'training.fused', 'training.fp8', 'training.neftune')
     y = p.parent.parent/'run.yaml'
     return y.exists() and consumed(Config().update(load_config(y), str(y)), *keys) == consumed(run.config, *keys)

@@ -16,12 +16,12 @@ from .models import load_base, lora_config
 from .offload import embedding_to_host
 from .profiles import resolve
 
-# %% ../../nbs/core/14_steps.ipynb #de6d79a6
+# %% ../../nbs/core/14_steps.ipynb #ae61268b
 def sft_config(cfg, plan, # `Config`; the plan for this card
                work):     # Folder on local disk for the trainer's own files
     "TRL's settings from ours"
     from trl import SFTConfig
-    t,dtype = cfg.training,plan['dtype']
+    t,dtype,ahead = cfg.training,plan['dtype'],int(plan['gpu'] != 'cpu') # a process that prepares the next batch while a card computes
     return SFTConfig(output_dir=str(work), num_train_epochs=t.epochs, max_steps=t.max_steps or -1, learning_rate=t.learning_rate,
         warmup_steps=t.warmup, lr_scheduler_type=t.schedule, weight_decay=t.weight_decay, optim=t.optimizer,
         per_device_train_batch_size=t.effective_batch, gradient_accumulation_steps=1,
@@ -31,7 +31,7 @@ def sft_config(cfg, plan, # `Config`; the plan for this card
         completion_only_loss=True, loss_type='chunked_nll', include_num_input_tokens_seen='non_padding',
         seed=cfg.run.seed, data_seed=cfg.run.seed, logging_steps=1, logging_nan_inf_filter=False, report_to='none',
         eval_strategy='steps', eval_steps=t.eval_steps, save_strategy='steps', save_steps=t.save_steps, neftune_noise_alpha=t.neftune or None,
-        dataloader_pin_memory=False, disable_tqdm=True, prediction_loss_only=True)
+        dataloader_pin_memory=False, dataloader_num_workers=ahead, dataloader_persistent_workers=bool(ahead), disable_tqdm=True, prediction_loss_only=True)
 
 # %% ../../nbs/core/14_steps.ipynb #9f15a485
 def float_adapter(model): # Model with an adapter; returns the number of trainable weights
@@ -58,11 +58,14 @@ def as_dataset(df): # DataFrame with question and answer; returns a `datasets.Da
     from datasets import Dataset
     return Dataset.from_list(chat_rows(df))
 
-# %% ../../nbs/core/14_steps.ipynb #425e2589
+# %% ../../nbs/core/14_steps.ipynb #3c123bc5
 def stepping(SFTTrainer): # TRL's class; returns a class
     "TRL's trainer with our step"
     class Trainer(SFTTrainer):
-        fused,micro_tokens,recomputed = None,0,0 # `Fused` or None; tokens of a micro-batch; layers that keep their input only
+        fused,micro_tokens,recomputed,weights = None,0,0,None # `Fused` or None; tokens of a micro-batch; layers that keep their input only; number of weights
+        def floating_point_ops(self, inputs): # transformers counts the weights anew at each step
+            if self.weights is None: self.weights = self.model.num_parameters(exclude_embeddings=True)
+            return 6*inputs['input_ids'].numel()*self.weights
         def cut(self, docs): # (ids, labels) of each document; returns lists of them
             n,p = [len(i) for i,_ in docs],shared_start(docs) if self.fused else 0
             parts = shares([o - p for o in n], max(1, self.micro_tokens - p)) if self.fused else rectangles(n, self.micro_tokens)
