@@ -69,6 +69,31 @@ def test_unpack_is_bitsandbytes(nested, dtype, monkeypatch):
     else: assert torch.equal(wide[:,:448], want)
     assert not wide[:,448:].any()
 
+@pytest.mark.parametrize('nested', [True, False])
+def test_a_whole_matrix(nested, monkeypatch):
+    "One launch writes what one step after the other writes; a layer without an adapter, ranks of their own, and addresses that change"
+    from types import SimpleNamespace as N
+    from bitsandbytes.functional import quantize_4bit
+    from bitsandbytes.nn import Params4bit
+    from medqa_nb.core import augmented, kernels
+    if not CARD: monkeypatch.setenv('TRITON_INTERPRET', '1')
+    def linear(outputs, inputs, rank):
+        q,s = quantize_4bit(rand(outputs, inputs), quant_type='nf4', compress_statistics=nested)
+        o = N(base_layer=N(weight=Params4bit(q, requires_grad=False, quant_state=s, bnb_quantized=True), out_features=outputs, in_features=inputs), active_adapters=['x'], scaling=dict(x=.5))
+        o.lora_A,o.lora_B = ({'x':N(weight=torch.randn(shape, device=DEVICE))} if rank else {} for shape in ((rank, inputs), (outputs, rank)))
+        return o
+    k = augmented.Matrix(linear(64, 320, 5), linear(128, 320, 0), linear(192, 320, 40))
+    for again in range(2):
+        out = []
+        for on in (True, False):
+            monkeypatch.setattr(kernels, 'fused', lambda x: on); monkeypatch.setattr(augmented, 'fused', lambda x: on)
+            space = torch.full((k.size,), 7., dtype=TYPE, device=DEVICE)
+            m = augmented.Open(k, space)
+            if on: assert augmented.table_of(k)
+            out.append([m.up, m.left])
+        for a,b in zip(*out): torch.testing.assert_close(a, b, rtol=1e-6 if TYPE == torch.float32 else 1e-2, atol=1e-6)
+        for o in k.linears[::2]: o.adapter = [p.clone() + 1 for p in o.adapter] # elsewhere now
+
 @pytest.mark.parametrize('n,m', [(1, 1), (130, 257)])
 def test_turn(both, n, m):
     from medqa_nb.core.kernels import turn

@@ -36,9 +36,9 @@ span.kw,span.cf,span.im{color:#b0307a}span.st{color:#2a7d3f}span.co{color:var(--
 '''
 
 def notebooks():
-    "Notebooks in reading order: index, stages, core"
+    "Notebooks in reading order: index, stages, pages, core"
     nbs = ROOT/'nbs'
-    return [nbs/'index.ipynb', *sorted(p for p in nbs.glob('[0-9]*.ipynb')), *sorted((nbs/'core').glob('*.ipynb'))]
+    return [nbs/'index.ipynb', *sorted(nbs.glob('[0-9]*.ipynb')), *sorted(p for p in nbs.glob('[a-z]*.ipynb') if p.stem != 'index'), *sorted((nbs/'core').glob('*.ipynb'))]
 
 def directives(cell):
     "Words of the `#|` lines of a code cell, and the source without them"

@@ -1,0 +1,44 @@
+"""Training with products in eight bits beside the exact path, on real rows:
+
+    python bench/eight_bit.py RUN OUT.jsonl [STEPS] [PROFILE]     RUN: a run folder with data; 3 seeds of each; loss on the validation rows at the end, and its course
+
+On a card that multiplies in eight bits (PROFILE l4, h100 or g4) its own products are used, elsewhere their definition in torch: the same rounding, slowly. The base is
+that of the run; the seed decides the order of the rows and the adapter's start. What is in OUT is not run again.
+"""
+import json, statistics, sys, tempfile
+from pathlib import Path
+
+def one(rows, cfg, seed, eight): # (training rows, validation rows); `Config`; seed; in eight bits?
+    "Train once; returns what to note"
+    from medqa_nb.core.planner import make_plan
+    from medqa_nb.core.steps import build_trainer
+    cfg.run.seed,cfg.training.fp8 = seed,eight
+    trainer,_ = build_trainer(cfg, {**make_plan(cfg, alternatives=False), 'fp8':eight}, *rows, tempfile.mkdtemp())
+    trainer.args.save_strategy = 'no'
+    trainer.train()
+    history = trainer.state.log_history
+    return dict(seed=seed, eight=eight, loss=trainer.evaluate()['eval_loss'], course=[(o['step'], o['eval_loss']) for o in history if 'eval_loss' in o], training=[o['loss'] for o in history if 'loss' in o])
+
+def main(run, out, steps='150', profile='cpu'):
+    from medqa_nb.core.config import Config, load_config
+    from medqa_nb.core.files import assets
+    from medqa_nb.core.runs import Run
+    from medqa_nb.training import training_rows
+    path = Path(out)
+    rows = training_rows(Run(run, run, Config()))
+    base = load_config(Path(run)/'run.yaml').get('model', {}).get('base', 'auto')
+    done = [json.loads(l) for l in path.read_text().splitlines()] if path.exists() else []
+    for seed in range(3):
+        for eight in (False, True):
+            if (seed, eight) in [(o['seed'], o['eight']) for o in done]: continue
+            cfg = Config().update(load_config(assets('cpu_config.yaml'))) if profile == 'cpu' else Config()
+            cfg.update(dict(gpu=dict(profile=profile), model=dict(base=str(assets('tiny')) if base == 'auto' else base), training=dict(max_steps=int(steps), eval_steps=max(1, int(steps)//5), effective_batch=8)))
+            done.append(one(rows, cfg, seed, eight))
+            with open(path, 'a') as f: f.write(json.dumps(done[-1]) + '\n')
+            print(done[-1]['seed'], 'eight bits' if eight else 'exact', done[-1]['course'], flush=True)
+    exact,eight = ([o['loss'] for o in done if o['eight'] == k] for k in (False, True))
+    print(f'final loss, exact: {min(exact):.4f} to {max(exact):.4f}, mean {statistics.mean(exact):.4f}; eight bits: {min(eight):.4f} to {max(eight):.4f}, mean {statistics.mean(eight):.4f}')
+    print('within the spread of the exact path' if min(exact) <= statistics.mean(eight) <= max(exact) else 'outside the spread of the exact path',
+          f'; the mean differs by {statistics.mean(eight) - statistics.mean(exact):+.4f}')
+
+if __name__ == '__main__': main(*sys.argv[1:])
