@@ -2,6 +2,7 @@
 
     python bench/speed.py run t4 medquad OUT.jsonl [REPETITIONS]     profiles: t4, l4, a100-40, h100; lengths: medquad, dense
     python bench/speed.py table OUT.jsonl                            all of OUT as a table, the ratios last
+    python bench/speed.py counts                                     operations and bytes a token, of ours and of the fastest peer, counted from shapes and lengths
 
 Each side is a process with its own trainer and the profile's share of memory (other cards are emulated by memory, and the T4 by fp16 without flash kernels too). All
 are loaded, then they take turns: some optimizer steps each, the first of a turn not counted, the cache given back after it. A turn's tokens are those of
@@ -28,6 +29,7 @@ def sides(profile): # Returns {name: settings}
     if profile == 'cpu': # to see that the bench works
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
     if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=1, again=False)
+    if profile == 'h100': out['ours, plain path'] = dict(tool='ours', docs=56, plain=True) # transformers and PEFT as they are, by our planner
     if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     return out
 
@@ -47,11 +49,11 @@ def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
         load_tokenizer(assets('tiny')).save_pretrained(folder)
     return folder
 
-def rows(lengths, n): # 'medquad' or 'dense'; number. Returns a dataset
+def rows(which, n): # 'medquad' or 'dense'; number. Returns a dataset
     "Documents with labels"
     from datasets import Dataset
     from eight_billion import docs
-    found = docs(n, LONGEST, 128000 if GPU else 2000, dense=lengths == 'dense')
+    found = docs(n, LONGEST, 128000 if GPU else 2000, dense=which == 'dense')
     return Dataset.from_dict(dict(input_ids=[i.tolist() for i,_ in found], labels=[l.tolist() for _,l in found]))
 
 # ours and theirs -------------------------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ def ours(profile, lengths, o, steps): # Profile; lengths; settings; steps. Retur
     from medqa_nb.core.planner import make_plan
     folder = checkpoint(dtype_of(profile))
     cfg = Config().update(dict(model=dict(base=str(folder)), gpu=dict(profile=profile), lora=dict(rank=RANK, alpha=2*RANK),
-                               training=dict(max_length=LONGEST, effective_batch=o['docs'], max_steps=steps, fp8=bool(o.get('fp8')))))
+                               training=dict(max_length=LONGEST, effective_batch=o['docs'], max_steps=steps, fp8=bool(o.get('fp8')), fused=not o.get('plain'))))
     if o.get('share') is False: documents.shared_start = core.shared_start = lambda docs: 0
     core.as_dataset = lambda df: df
     plan = make_plan(cfg, [LONGEST]*100 if lengths == 'dense' else None, alternatives=False)
@@ -207,6 +209,42 @@ def run(profile, lengths, out, repetitions='3', only=''):
     print(f'{profile}, {lengths}: {time.time() - begin:.0f} s')
     table(out)
 
+# counted, not measured -------------------------------------------------------------------------------------------------
+
+def counts(*profiles):
+    "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass"
+    import pandas as pd
+    out = [dict(profile=p, side=k, **f(p)) for p in profiles or ('t4', 'l4') for k,f in (('ours, best', count_ours), ('Unsloth, best, packed', count_peer))]
+    print(pd.DataFrame(out).to_string(index=False))
+
+def lengths(n, most=None): # Documents, in micro-batches of at most so many tokens. Returns (tokens, tokens computed with a shared start of 30, tokens with a loss)
+    from eight_billion import docs
+    found = docs(n, LONGEST)
+    real,learned = sum(len(i) for i,_ in found),sum(int((l[1:] != -100).sum()) for _,l in found)
+    return real, real - 30*(n - real/most if most else 0), learned
+
+def count_ours(profile):
+    "As `core.costs` counts: augmented matrices, the head for learned tokens only, the shared start once in a micro-batch"
+    from medqa_nb.core.config import Config
+    from medqa_nb.core.costs import LLAMA, LLAMA_SHAPE as s, extra_columns, fused_layer_bytes, matrices, weight_counts
+    from medqa_nb.core.planner import make_plan
+    cfg = Config().update(dict(model=dict(base=LLAMA), gpu=dict(profile=profile), lora=dict(rank=RANK), training=dict(max_length=LONGEST, effective_batch=56)))
+    plan,m,n = make_plan(cfg, alternatives=False),matrices(s),s['num_hidden_layers']
+    groups = [('q_proj', 'k_proj', 'v_proj'), ('o_proj',), ('gate_proj', 'up_proj'), ('down_proj',)]
+    sizes = [(m[g[0]][0], sum(m[o][1] for o in g), e) for g,e in zip(groups, extra_columns(cfg, s))]
+    real,computed,learned = lengths(5000, plan['micro_tokens'])
+    layers = n*sum(2*(2*a*b + 3*e*(a + b)) for a,b,e in sizes)
+    return dict(gflop=(layers*computed + 4*s['vocab_size']*s['hidden_size']*learned)/real/1e9, unpacked_mb=2*2*weight_counts(s)[0]/(plan['micro_tokens']*real/computed)/1e6,
+                kept_mb=fused_layer_bytes(cfg, s)*n*computed/real/1e6, micro_tokens=plan['micro_tokens'], recomputed=plan['checkpointed_layers'])
+
+def count_peer(profile):
+    "Frozen matrices and adapters apart, all tokens through the head, nothing recomputed; what is kept follows from the shared sweeps' peaks of two sizes"
+    from medqa_nb.core.costs import LLAMA_SHAPE as s, matrices, weight_counts
+    n,tokens = s['num_hidden_layers'],BEST[profile][0]*LONGEST
+    layers = n*sum(2*(2*a*b + 3*RANK*(a + b)) for a,b in matrices(s).values())
+    return dict(gflop=(layers + 4*s['vocab_size']*s['hidden_size'])/1e9, unpacked_mb=2*2*weight_counts(s)[0]/tokens/1e6, kept_mb=(36.32 - 21.33)*2**30/(4*LONGEST)/1e6,
+                micro_tokens=tokens, recomputed=0)
+
 def versions(): # Returns {package: version}
     return {k:importlib.metadata.version(k) for k in ('torch', 'transformers', 'trl', 'peft', 'bitsandbytes', 'liger_kernel', 'unsloth') if any(True for _ in importlib.metadata.distributions(name=k))}
 
@@ -237,4 +275,4 @@ def table(out):
         for s,v in here.items():
             if s.startswith('ours'): print(f'{" ".join(k)}: {s} {v/peers[best]:.2f} x {best}; ' + '; '.join(f'{v/w:.2f} x {p}' for p,w in peers.items() if p != best))
 
-if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint)[sys.argv[1]](*sys.argv[2:])
+if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint, counts=counts)[sys.argv[1]](*sys.argv[2:])
