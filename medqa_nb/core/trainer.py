@@ -9,7 +9,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/trainer.html.md"""
 __all__ = ['PUBLISHED', 'able', 'working_card', 'foreseen', 'alone', 'asked_to_stop', 'fit', 'Job', 'step_down', 'run_trainer',
            'report_of', 'tensorboard']
 
-# %% ../../nbs/core/14_trainer.ipynb #a1dc4fa5
+# %% ../../nbs/core/14_trainer.ipynb #c76d406a
 import shutil, signal, threading, time
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +27,7 @@ from .planner import divisions, keep_speed, make_plan, rate_of, too_big
 from .profiles import detect, resolve
 from .restoring import begin_session, check_same, experiment, fingerprint, on_restored, stand_at
 from .runs import versions
-from .steps import build_trainer, recompute_first
+from .steps import build_trainer, recompute_first, working_path
 
 # %% ../../nbs/core/14_trainer.ipynb #3491c16f
 def able(here, planned): # Two `GPUProfile`; returns a bool
@@ -83,7 +83,7 @@ def asked_to_stop(keeper): # `Keeper`
     try: yield
     finally: signal.signal(signal.SIGTERM, old)
 
-# %% ../../nbs/core/14_trainer.ipynb #76601400
+# %% ../../nbs/core/14_trainer.ipynb #fe822e32
 def fit(cfg,      # `Config`
     train, valid, # DataFrames with key, question, answer
     folder,       # Folder of this training, on local disk
@@ -100,6 +100,7 @@ def fit(cfg,      # `Config`
     with alone(folder):
         shutil.rmtree(work, ignore_errors=True)
         cfg,free = working_card(cfg, say)
+        if resolve(cfg.gpu.profile).gib: cfg = working_path(cfg, say)
         plan = make_plan(cfg, lengths, gib=free, speeds=speeds)
         if not plan['fits']: raise MedqaError(too_big(cfg, plan))
         prior = make_plan(cfg, lengths, gib=free, speeds={plan['gpu']:1.}, alternatives=False)['tokens_per_second']
