@@ -88,7 +88,7 @@ def attention():
             return dq, gather(dk, row), gather(dv, row), None
     return Attention
 
-# %% ../../nbs/core/11_fused.ipynb #a262338f
+# %% ../../nbs/core/11_fused.ipynb #09cce374
 def product(a, b): # [n, k]; [k, m]. Returns fp32
     "A matrix product with its accumulator kept whole"
     import torch
@@ -134,7 +134,7 @@ def halves(x, block, row): # [tokens, width]; `Block`; `Row`. Returns what the b
     rotate(turn, turn, row.cos, row.sin)
     with torch.enable_grad():
         s.heads = [o.detach().unflatten(1, (-1, block.size)).requires_grad_() for o in s.qkv.split([l.outputs for l in m.k.linears], 1)]
-        s.attended = attention().apply(*s.heads, row)
+        s.attended = row.attend(*s.heads)
     o,m = s.attended.detach().flatten(1),row.open(block.o, row.space)
     s.u2 = m.u(o)
     s.x2 = m.apart(o, s.u2, x)
@@ -229,7 +229,7 @@ def head_function():
         def backward(ctx, g): return ctx.d*g, None, None
     return Head
 
-# %% ../../nbs/core/11_fused.ipynb #2b4dd4d6
+# %% ../../nbs/core/11_fused.ipynb #f944a24f
 def why_plain(model): # A model, with or without an adapter; returns a reason, or None
     "Why this model cannot take the fused path"
     import torch
@@ -260,16 +260,18 @@ class Fused:
         angle = row.positions[:,None].float()*self.llama.model.rotary_emb.inv_freq.float()
         scale = self.llama.model.rotary_emb.attention_scaling
         row.cos,row.sin,row.space,row.flash = angle.cos()*scale,angle.sin()*scale,self.space,self.flash
-        row.open,row.shelf = self.open,Shelf()
+        row.open,row.shelf,row.attend = self.open,Shelf(),lambda q, k, v: attention().apply(q, k, v, row)
         return row
     def __call__(self, row, # `Row`
         items=None,         # Divide the sum of losses by this; None takes the row's own number of targets
-        recomputed=0):      # Layers that keep their input only
+        recomputed=0,       # Layers that keep their input only
+        exact=False):       # Never in eight bits?
         "The loss, ready for `backward`"
         import torch
         from torch.nn.functional import rms_norm
         with torch.autocast(row.at.device.type, enabled=False):
             self.prepare(row)
+            if exact: row.open = Open
             embed = self.llama.model.embed_tokens
             x = embed(row.ids.to(embed.weight.device, non_blocking=True))
             for i,b in enumerate(self.blocks): x = layer_function().apply(x, b, row, i < recomputed, *b.adapters())

@@ -61,7 +61,7 @@ def as_dataset(df): # DataFrame with question and answer; returns a `datasets.Da
     from datasets import Dataset
     return Dataset.from_list(chat_rows(df))
 
-# %% ../../nbs/core/14_steps.ipynb #3c123bc5
+# %% ../../nbs/core/14_steps.ipynb #724a2c33
 def stepping(SFTTrainer): # TRL's class; returns a class
     "TRL's trainer with our step"
     class Trainer(SFTTrainer):
@@ -82,7 +82,7 @@ def stepping(SFTTrainer): # TRL's class; returns a class
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             if not self.fused: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             row = inputs.get('row') or Row(documents(inputs), self.args.device)
-            loss = self.fused(row, num_items_in_batch, self.recomputed)
+            loss = self.fused(row, num_items_in_batch, self.recomputed, not model.training) # answers will be given in sixteen bits: so is the loss that judges
             return (loss, {}) if return_outputs else loss
     return Trainer
 
