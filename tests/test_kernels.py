@@ -94,6 +94,14 @@ def test_a_whole_matrix(nested, monkeypatch):
         for a,b in zip(*out): torch.testing.assert_close(a, b, rtol=1e-6 if TYPE == torch.float32 else 1e-2, atol=1e-6)
         for o in k.linears[::2]: o.adapter = [p.clone() + 1 for p in o.adapter] # elsewhere now
 
+@pytest.mark.parametrize('length', [5, 100])
+def test_attention_to_a_slots_past(both, monkeypatch, length):
+    "Slots of different lengths, queries that share keys, a full one and one with a single token"
+    from medqa_nb.core import decoding, kernels
+    monkeypatch.setattr(decoding, 'fused', lambda x: kernels.fused(x))
+    n = torch.tensor([1, length, length//2], device=DEVICE)
+    both(lambda q, k, v: decoding.attend(q, k, v, n), rand(3, 8, 64), rand(3, length, 2, 64), rand(3, length, 2, 64))
+
 @pytest.mark.parametrize('n,m', [(1, 1), (130, 257)])
 def test_turn(both, n, m):
     from medqa_nb.core.kernels import turn

@@ -61,7 +61,7 @@ class Kept:
         if k not in self.kept: self.kept[k] = Open(k, torch.empty(k.size, dtype=space.dtype, device=space.device))
         return self.kept[k]
 
-# %% ../../nbs/core/34_decoding.ipynb #1970589d
+# %% ../../nbs/core/34_decoding.ipynb #16f29953
 class Slots:
     "Answers that grow side by side"
     def __init__(self, model, # With or without adapter
@@ -93,7 +93,8 @@ class Slots:
         "Compute prompts, their keys and values, and the first token of each answer"
         import torch
         for p in prompts:
-            if not 0 < len(p) < self.length: raise MedqaError(f'a prompt of {len(p)} tokens does not fit into a slot of {self.length}: shorten the question, or lower evaluation.max_new_tokens')
+            if 0 < len(p) < self.length: continue
+            raise MedqaError(f'a prompt of {len(p)} tokens does not fit into a slot of {self.length}: shorten the question, or lower evaluation.max_new_tokens')
         with torch.no_grad():
             docs = [(torch.tensor(p), torch.full((len(p),), -100)) for p in prompts]
             row = self.fused.prepare(Row(docs, self.device))
@@ -117,7 +118,8 @@ class Slots:
             with torch.no_grad():
                 for cache,o in zip(self.cache[row.layer], (k, v)): cache[self.every,self.at] = o
                 return attend(q.contiguous(), *self.cache[row.layer], self.at + 1)
-        row = SimpleNamespace(cos=angle.cos()*rotary.attention_scaling, sin=angle.sin()*rotary.attention_scaling, space=self.fused.space, open=self.fused.open, attend=attended)
+        cos,sin = (f()*rotary.attention_scaling for f in (angle.cos, angle.sin))
+        row = SimpleNamespace(cos=cos, sin=sin, space=self.fused.space, open=self.fused.open, attend=attended)
         with torch.no_grad():
             self.ids.copy_(self.head(self.layers(self.fused.llama.model.embed_tokens(self.ids), row)))
             self.at.add_(1).clamp_(max=self.length - 1)

@@ -19,7 +19,7 @@ from .augmented import Eight, Matrix, Open
 from .kernels import cross_entropy, rms_norm, rms_norm_back, rotate, swiglu, swiglu_back
 from .offload import Shelf
 
-# %% ../../nbs/core/11_fused.ipynb #4d92a485
+# %% ../../nbs/core/11_fused.ipynb #3ec4c196
 def spread(o, row): # Keys or values [tokens, heads, size]; `Row`
     "With the start's put before each document's"
     return o if row.keys is None else o[row.keys]
@@ -49,19 +49,21 @@ def attention():
     "Causal attention within the documents of a row, as a `torch.autograd.Function` of queries, keys and values [tokens, heads, size]"
     import torch
     from torch.nn.functional import scaled_dot_product_attention
-    ops = torch.ops.aten
+    ops,bounds = torch.ops.aten,lambda row: (row.starts, row.key_starts, row.longest, row.longest_keys)
     torch.utils.deterministic.fill_uninitialized_memory = False # the order alone is wanted
     def flash(q, k, v, row):
-        out,*rest = ops._flash_attention_forward(q, k, v, row.starts, row.key_starts, row.longest, row.longest_keys, 0., True, False)
+        out,*rest = ops._flash_attention_forward(q, k, v, *bounds(row), 0., True, False)
         return out, rest
     def flash_back(d, q, k, v, out, rest, row):
-        with always_the_same(): return ops._flash_attention_backward(d, q, k, v, out, rest[0], row.starts, row.key_starts, row.longest, row.longest_keys, 0., True, rest[1], rest[2])
+        lse,*seeds = rest[:3]
+        with always_the_same(): return ops._flash_attention_backward(d, q, k, v, out, lse, *bounds(row), 0., True, *seeds)
     def efficient(q, k, v, row):
-        out,*rest = ops._efficient_attention_forward(q[None], *(repeated(o, q.shape[1]) for o in (k, v)), None, row.starts, row.key_starts, row.longest, row.longest_keys, 0., 2, True)
+        wide = [repeated(o, q.shape[1]) for o in (k, v)]
+        out,*rest = ops._efficient_attention_forward(q[None], *wide, None, *bounds(row), 0., 2, True)
         return out[0], rest
     def efficient_back(d, q, k, v, out, rest, row):
-        lse,seed,offset,a,b = rest
-        dq,dk,dv,_ = ops._efficient_attention_backward(d[None], q[None], *(repeated(o, q.shape[1]) for o in (k, v)), None, out[None], row.starts, row.key_starts, a, b, lse, 0., seed, offset, 2, False, num_splits_key=1)
+        (lse,*seeds,a,b),wide = rest,[repeated(o, q.shape[1]) for o in (k, v)]
+        dq,dk,dv,_ = ops._efficient_attention_backward(d[None], q[None], *wide, None, out[None], row.starts, row.key_starts, a, b, lse, 0., *seeds, 2, False, num_splits_key=1)
         return dq[0], *(o[0].unflatten(1, (k.shape[1], -1)).sum(2) for o in (dk, dv))
     def plain(q, k, v, row): # one document after the other
         with torch.enable_grad():

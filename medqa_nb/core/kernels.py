@@ -64,7 +64,7 @@ def rms_norm(x, # [tokens, width]
         out.copy_(x.float()*r[:,None]*w.float())
     return r
 
-# %% ../../nbs/core/11_kernels.ipynb #938ab3ae
+# %% ../../nbs/core/11_kernels.ipynb #9913bc2c
 @kernel
 def rms_norm_back_kernel(dn, x, w, r, d, out, sn, sx, sd, so, n, BLOCK:tl.constexpr):
     row,i = tl.program_id(0).to(tl.int64),tl.arange(0, BLOCK)
@@ -81,7 +81,7 @@ def rms_norm_back(dn, # [tokens, width], gradient of the normalised rows; receiv
     d,                # [tokens, width], another gradient of `x`
     out):             # [tokens, width], receives the sum of both; may be `d`
     "The backward pass of `rms_norm`, the residual's gradient added"
-    if fused(x): return rms_norm_back_kernel[(len(x),)](dn, x, w, r, d, out, dn.stride(0), x.stride(0), d.stride(0), out.stride(0), x.shape[1], BLOCK=block_of(x.shape[1]), num_warps=8)
+    if fused(x): return rms_norm_back_kernel[(len(x),)](dn, x, w, r, d, out, *(o.stride(0) for o in (dn, x, d, out)), x.shape[1], BLOCK=block_of(x.shape[1]), num_warps=8)
     u,g = x.float()*r[:,None],dn.float()*w.float()
     out.copy_(r[:,None]*(g - u*(g*u).mean(1, keepdim=True)) + d.float())
     dn.copy_(u*w.float())
@@ -207,12 +207,13 @@ def unpack(w, # A frozen weight [outputs, inputs]: bitsandbytes' 4-bit parameter
         out, out.stride(0), out.shape[1], two.blocksize if two else 1, n, 1/scale, NESTED=s.nested, HALF=s.blocksize//2, BLOCKS=64)
     return out
 
-# %% ../../nbs/core/11_kernels.ipynb #c355c7ac
+# %% ../../nbs/core/11_kernels.ipynb #1138bf97
 FIELDS = ('weight', 'absmax', 'code2', 'absmax2', 'offset', 'b', 'a', 'begin', 'end', 'row', 'last', 'column', 'rank') # of a linear layer in the table
 
 @kernel
 def open_kernel(table, scales, code, w, sw, b, sb, a, sa, inputs, outputs, extra, size, by, unpacking, writing,
-                LINEARS:tl.constexpr, FIELDS:tl.constexpr, NESTED:tl.constexpr, HALF:tl.constexpr, BLOCKS:tl.constexpr, ROWS:tl.constexpr, EXTRA:tl.constexpr, WIDTH:tl.constexpr):
+                LINEARS:tl.constexpr, FIELDS:tl.constexpr, NESTED:tl.constexpr, HALF:tl.constexpr, BLOCKS:tl.constexpr,
+                ROWS:tl.constexpr, EXTRA:tl.constexpr, WIDTH:tl.constexpr):
     p = tl.program_id(0)
     if p < unpacking:
         j = 0
@@ -265,10 +266,11 @@ def open_matrix(table, # [linear layers, len(FIELDS)], addresses and places
     "Unpack weights and write adapters, in one launch"
     (outputs,inputs),extra = w.shape,b.shape[1]
     unpacking,writing = blocks//64,-(-outputs//64) if extra else 0
-    open_kernel[(unpacking + writing + extra,)](table, scales, state.code, w, w.stride(0), b, b.stride(0), a, a.stride(0), inputs, outputs, extra, state.state2.blocksize if state.nested else 1, by,
-        unpacking, writing, LINEARS=len(table), FIELDS=len(FIELDS), NESTED=state.nested, HALF=state.blocksize//2, BLOCKS=64, ROWS=64, EXTRA=block_of(max(extra, 16)), WIDTH=min(1024, block_of(inputs)))
+    size = state.state2.blocksize if state.nested else 1
+    open_kernel[(unpacking + writing + extra,)](table, scales, state.code, w, w.stride(0), b, b.stride(0), a, a.stride(0), inputs, outputs, extra, size, by, unpacking, writing,
+        LINEARS=len(table), FIELDS=len(FIELDS), NESTED=state.nested, HALF=state.blocksize//2, BLOCKS=64, ROWS=64, EXTRA=block_of(max(extra, 16)), WIDTH=min(1024, block_of(inputs)))
 
-# %% ../../nbs/core/11_kernels.ipynb #df9f58c8
+# %% ../../nbs/core/11_kernels.ipynb #6270a0de
 @kernel
 def to_eight_kernel(x, out, scale, sx, so, n, most, BLOCK:tl.constexpr):
     row,top = tl.program_id(0).to(tl.int64),0.
@@ -311,6 +313,8 @@ def eight_bits(x, # [tokens, inputs]
     "x times the transposed weight, multiplied in eight bits, summed in fp32: [tokens, outputs] in the type of `x`"
     import torch
     q,s = to_eight(x)
-    if x.is_cuda: return torch._scaled_mm(q, w.T, s[:,None], s.new_full((1, len(w)), scale), out_dtype=x.dtype, use_fast_accum=True, **({} if out is None else dict(out=out)))
+    if x.is_cuda:
+        where = {} if out is None else dict(out=out)
+        return torch._scaled_mm(q, w.T, s[:,None], s.new_full((1, len(w)), scale), out_dtype=x.dtype, use_fast_accum=True, **where)
     y = (q.float()@w.float().T*(s*scale)[:,None]).to(x.dtype)
     return y if out is None else out.copy_(y)
