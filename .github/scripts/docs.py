@@ -131,7 +131,7 @@ def page(path, pages, names):
     "A notebook as a whole HTML page"
     rel = path.relative_to(ROOT/'nbs').with_suffix('.html')
     up = '../'*(len(rel.parts)-1)
-    toc = pypandoc.convert_text(link_to_html(notebook_md(path)), 'html5', 'markdown-yaml_metadata_block', extra_args=['--toc', '--toc-depth=2', '--template', str(TOC)])
+    toc = pypandoc.convert_text(link_to_html(notebook_md(path)), 'html5', 'markdown-yaml_metadata_block', extra_args=['--mathml', '--toc', '--toc-depth=2', '--template', str(TOC)])
     body,_,tree = toc.partition('<!--TOC-->')
     i = next(i for i,p in enumerate(pages) if p[0] == rel)
     colab = URLS['Repository'].replace('https://github.com', 'https://colab.research.google.com/github')

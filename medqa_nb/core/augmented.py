@@ -10,7 +10,7 @@ __all__ = ['Linear', 'Matrix', 'addresses', 'alike', 'rows_of', 'table_of', 'fil
 # %% ../../nbs/core/11_augmented.ipynb #1cebb53c
 from .kernels import eight_bits, fused, open_matrix, turn, unpack
 
-# %% ../../nbs/core/11_augmented.ipynb #fbeb4d02
+# %% ../../nbs/core/11_augmented.ipynb #60da219c
 class Linear:
     "A frozen weight and its adapter, if it has one"
     def __init__(self, module): # A linear layer, as it is or wrapped by PEFT
@@ -23,7 +23,7 @@ class Linear:
 
 class Matrix:
     "Linear layers that read the same input, as one augmented matrix"
-    def __init__(self, *modules):
+    def __init__(self, *modules): # Linear layers, as they are or wrapped by PEFT
         self.linears = [Linear(o) for o in modules]
         self.outputs,self.inputs = sum(o.outputs for o in self.linears),self.linears[0].inputs
         rank = sum(o.rank for o in self.linears)
