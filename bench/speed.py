@@ -30,6 +30,7 @@ def sides(profile): # Returns {name: settings}
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
     if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=1, again=False)
     if profile == 'h100': out['ours, plain path'] = dict(tool='ours', docs=56, plain=True) # transformers and PEFT as they are, by our planner
+    if profile == 't4': out['Unsloth, packed, 1 x 16'] = dict(tool='unsloth', batch=1, accumulation=16, packed=True) # should two rows not fit
     if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     return out
 

@@ -120,6 +120,18 @@ def wait_for(f, seconds=120):
     while not f() and time.time() < end: time.sleep(.05)
     assert f()
 
+def test_a_fork_does_not_keep_the_lock(tmp_path):
+    "A worker that loads data may outlive a training that was cut off; the next one starts all the same, and inside a training the lock holds"
+    import multiprocessing
+    from medqa_nb.core.trainer import alone
+    child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+    with alone(tmp_path):
+        child.start()
+        with pytest.raises(MedqaError, match='another process'), alone(tmp_path): pass
+    try:
+        with alone(tmp_path): assert child.is_alive()
+    finally: child.kill(); child.join()
+
 noted = lambda d: len(read_metrics(d/'training/metrics.jsonl'))
 
 def test_a_job_is_followed_stopped_and_continued(prepared, tmp_path):
