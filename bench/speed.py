@@ -6,7 +6,7 @@
 
 Each side is a process with its own trainer and the profile's share of memory (other cards are emulated by memory, and the T4 by fp16 without flash kernels too). All
 are loaded, then they take turns: some optimizer steps each, the first of a turn not counted, the cache given back after it. A turn's tokens are those of
-documents, without padding. What is in OUT is not run again. The weights are random, and the peers are as the package registry has them: unsloth, trl, liger-kernel.
+documents, without padding. Turns that are in OUT count: the same command goes on where it stopped. The weights are random, and the peers are as the package registry has them: unsloth, trl, liger-kernel.
 """
 import importlib.metadata, json, os, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -16,22 +16,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 LONGEST,RANK,GPU = 1024,32,bool(shutil.which('nvidia-smi'))
 GIB = dict(t4=14.56, l4=22.1, h100=79., **{'a100-40':39.4})
 BEST = {'cpu':(1, 1), 't4':(2, 8), 'l4':(4, 4), 'a100-40':(8, 2), 'h100':(16, 1)} # the peers' fastest micro-batch without recomputation; 16 full sequences a step
+PACKED = {**{k:[(*v, False)] for k,v in BEST.items()}, 't4':[(1, 16, False), (2, 8, False), (8, 2, True)], 'l4':[(2, 8, False), (4, 4, False), (8, 2, True)]} # and recomputed?
 
 def sides(profile): # Returns {name: settings}
     "What is compared; a step has some 16,000 tokens of full sequences wherever settings are ours to choose"
     b,a = BEST[profile]
-    out = {'ours, defaults':dict(tool='ours', docs=16), 'ours, best':dict(tool='ours', docs=56), 'ours, no shared start':dict(tool='ours', docs=56, share=False),
+    out = {'ours, defaults':dict(tool='ours', docs=16), 'ours, best':dict(tool='ours', docs=56),
            'TRL, common recipe':dict(tool='trl', batch=1, accumulation=8, again=True, dropout=.05, optimizer='paged_adamw_32bit'),
            'TRL + Liger':dict(tool='trl', liger=True, batch=8, accumulation=2, again=True, grouped=True),
            'Unsloth, notebook defaults':dict(tool='unsloth', batch=2, accumulation=4, again=True),
-           'Unsloth, best, packed':dict(tool='unsloth', batch=b, accumulation=a, packed=True),
-           'Unsloth, best, grouped':dict(tool='unsloth', batch=b, accumulation=a, grouped=True)}
+           **{f'Unsloth, packed, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, packed=True, again=again) for i,j,again in PACKED[profile]}}
+    if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
+    if profile in ('cpu', 'a100-40'): # what single steps gain; transformers and PEFT as they are, by our planner; and the other way to waste less padding
+        out.update({'ours, no shared start':dict(tool='ours', docs=56, share=False), 'ours, plain path':dict(tool='ours', docs=56, plain=True),
+                    'Unsloth, grouped':dict(tool='unsloth', batch=b, accumulation=a, grouped=True)})
     if profile == 'cpu': # to see that the bench works
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
-    if profile == 'h100': out['TRL + Liger'].update(batch=16, accumulation=1, again=False)
-    if profile == 'h100': out['ours, plain path'] = dict(tool='ours', docs=56, plain=True) # transformers and PEFT as they are, by our planner
-    if profile == 't4': out['Unsloth, packed, 1 x 16'] = dict(tool='unsloth', batch=1, accumulation=16, packed=True) # should two rows not fit
-    if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     return out
 
 def dtype_of(profile): return dict(t4='float16', cpu='float32').get(profile, 'bfloat16')
@@ -94,8 +94,13 @@ def theirs(profile, lengths, o, steps): # As `ours`
         model = FastLanguageModel.get_peft_model(model, **lora, target_modules='q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'.split(),
                                                  use_gradient_checkpointing='unsloth' if o.get('again') else False, random_state=0)
         return SFTTrainer(model=model, processing_class=tok, train_dataset=data, args=SFTConfig(**common, gradient_checkpointing=bool(o.get('again')))), {}
+    def trainer(**kw):
+        out = SFTTrainer(**kw)
+        for p in out.model.parameters():
+            if profile == 't4' and p.requires_grad: p.data = p.data.float() # TRL makes adapters bf16, which torch's gradient scaler for fp16 does not take
+        return out
     model = AutoModelForCausalLM.from_pretrained(folder, device_map={'':0 if torch.cuda.is_available() else 'cpu'}, attn_implementation='sdpa', dtype=dtype)
-    return SFTTrainer(model=model, processing_class=AutoTokenizer.from_pretrained(folder), train_dataset=data, peft_config=LoraConfig(**lora, target_modules='all-linear', task_type='CAUSAL_LM'),
+    return trainer(model=model, processing_class=AutoTokenizer.from_pretrained(folder), train_dataset=data, peft_config=LoraConfig(**lora, target_modules='all-linear', task_type='CAUSAL_LM'),
         args=SFTConfig(**common, gradient_checkpointing=bool(o.get('again')), gradient_checkpointing_kwargs=dict(use_reentrant=False), use_liger_kernel=bool(o.get('liger')))), {}
 
 # a side ----------------------------------------------------------------------------------------------------------------
@@ -119,7 +124,8 @@ def turns(trainer, least): # Trainer; seconds of a turn
         n = 0
         def wait(self, control):
             if cuda: torch.cuda.empty_cache()
-            if sys.stdin.readline().strip() != 'go': control.should_training_stop = True
+            self.word = sys.stdin.readline().strip() # 'warm': one step, 'go': measure
+            if not self.word: control.should_training_stop = True
             if cuda: torch.cuda.reset_peak_memory_stats()
             self.rest = torch.cuda.memory_allocated() if cuda else 0
         def on_train_begin(self, args, state, control, **kw):
@@ -127,6 +133,7 @@ def turns(trainer, least): # Trainer; seconds of a turn
         def on_step_end(self, args, state, control, **kw):
             self.n += 1
             if self.n == 1: sync(); seen.clear(); self.start = time.perf_counter()
+            if self.word == 'warm': tell(dict(warm=True)); self.n = 0; self.wait(control); return
             if self.n == 1 or time.perf_counter() - self.start < least: return # each step is logged, so the card has ended it
             sync()
             seconds,real = time.perf_counter() - self.start,int(sum(int(a) for a,_ in seen))
@@ -178,31 +185,31 @@ class Side:
             o = self.hear()
             if o and o.get('ready'): return True
             if o: self.about.update(o)
-    def turn(self): # Returns what it measured, or None
+    def turn(self, word): # 'warm' or 'go'. Returns what it measured, or None
         if self.error: return
-        self.process.stdin.write('go\n'); self.process.stdin.flush()
+        self.process.stdin.write(word + '\n'); self.process.stdin.flush()
         o = self.hear()
         return None if self.error else o
     def end(self):
         self.process.kill(); self.process.wait(); self.log.close()
 
 QUIET = dict(HF_HUB_OFFLINE='1', TRANSFORMERS_OFFLINE='1', UNSLOTH_DISABLE_STATISTICS='1', TOKENIZERS_PARALLELISM='false', WANDB_MODE='disabled', PYTHONUNBUFFERED='1', PYTORCH_CUDA_ALLOC_CONF='expandable_segments:True')
-DENSE = ('ours, best', 'Unsloth, best, packed') # the fastest of both
 
 def run(profile, lengths, out, repetitions='3', only=''):
     path,begin,n = Path(out),time.time(),int(repetitions)
-    names = [k for k in sides(profile) if (not only or any(k.startswith(o) for o in only.split(';'))) and (lengths != 'dense' or k in DENSE)] + ['ours, all recomputed']*(profile == 'l4' and lengths == 'dense')
-    had = [o['side'] for o in read(path) if (o['profile'], o['lengths']) == (profile, lengths) and (o['error'] or len(o['turns']) >= n)]
-    if not (todo := [k for k in names if k not in had]): return print('nothing to do')
+    names = [k for k in sides(profile) if (not only or any(k.startswith(o) for o in only.split(';'))) and (lengths != 'dense' or k == 'ours, best' or k.startswith('Unsloth, packed'))] + ['ours, all recomputed']*(profile == 'l4' and lengths == 'dense')
+    had = {o['side']:o for o in read(path) if (o['profile'], o['lengths']) == (profile, lengths)}
+    found = {k:had[k]['turns'] if k in had else [] for k in names}
+    if not (todo := [k for k in names if len(found[k]) < n and not had.get(k, {}).get('error')]): return print('nothing to do')
     subprocess.run([sys.executable, __file__, 'checkpoint', dtype_of(profile)], check=True) # a process of its own: it must leave the card
     all_ = [Side(profile, lengths, k) for k in todo]
     try:
         for s in all_: s.ready()
         print(f'{profile}, {lengths}: loaded after {time.time() - begin:.0f} s', flush=True)
-        found = {s.name:[] for s in all_}
-        for i in range(n + 1): # the first round warms up
+        for s in all_: s.turn('warm')
+        while any(len(found[s.name]) < n for s in all_ if not s.error):
             for s in all_:
-                if (o := s.turn()) and i: found[s.name].append(o)
+                if o := s.turn('go'): found[s.name].append(o)
             with open(path, 'a') as f: # each round replaces the one before
                 for s in all_: f.write(json.dumps(dict(profile=profile, lengths=lengths, side=s.name, **s.about, error=s.error, versions=versions(), device=device(), turns=found[s.name])) + '\n')
     finally:
@@ -215,7 +222,7 @@ def run(profile, lengths, out, repetitions='3', only=''):
 def counts(*profiles):
     "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass"
     import pandas as pd
-    out = [dict(profile=p, side=k, **f(p)) for p in profiles or ('t4', 'l4') for k,f in (('ours, best', count_ours), ('Unsloth, best, packed', count_peer))]
+    out = [dict(profile=p, side=k, **f(p)) for p in profiles or ('t4', 'l4') for k,f in (('ours, best', count_ours), ('Unsloth, packed', count_peer))]
     print(pd.DataFrame(out).to_string(index=False))
 
 def lengths(n, most=None): # Documents, in micro-batches of at most so many tokens. Returns (tokens, tokens computed with a shared start of 30, tokens with a loss)
