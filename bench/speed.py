@@ -110,11 +110,11 @@ def tokens_in(batch): # A trainer's batch; returns a number, perhaps on the card
     if (m := batch.get('attention_mask')) is not None and m.dim() == 2: return m.sum()
     return batch['input_ids'].numel()
 
-def turns(trainer, least): # Trainer; seconds of a turn
+def turns(trainer, least, cuts): # Trainer; seconds of a turn; does it cut what it is given into micro-batches of its own?
     "A callback that waits for its turn after a step for warming up and steps of so many seconds"
     import torch
     from transformers import TrainerCallback
-    cuda,seen,step,pads = torch.cuda.is_available(),[],trainer.training_step,not getattr(trainer, 'fused', None)
+    cuda,seen,step = torch.cuda.is_available(),[],trainer.training_step
     sync = torch.cuda.synchronize if cuda else lambda: None
     def counted(model, inputs, *args, **kw):
         seen.append((tokens_in(inputs), inputs['input_ids'].numel()))
@@ -138,7 +138,7 @@ def turns(trainer, least): # Trainer; seconds of a turn
             sync()
             seconds,real = time.perf_counter() - self.start,int(sum(int(a) for a,_ in seen))
             peak = torch.cuda.max_memory_allocated() if cuda else 0
-            tell(dict(tokens=real, seconds=seconds, steps=self.n - 1, padded=sum(b for _,b in seen)/real if pads else 1, peak_gib=peak/2**30, rest_gib=self.rest/2**30, loss=state.log_history[-1].get('loss') if state.log_history else None))
+            tell(dict(tokens=real, seconds=seconds, steps=self.n - 1, padded=None if cuts else sum(b for _,b in seen)/real, peak_gib=peak/2**30, rest_gib=self.rest/2**30, loss=state.log_history[-1].get('loss') if state.log_history else None))
             self.n = 0; self.wait(control)
     trainer.add_callback(Turns())
 
@@ -155,7 +155,7 @@ def side(profile, lengths, name):
             torch.cuda.set_per_process_memory_fraction(GIB[profile]*2**30/torch.cuda.get_device_properties(0).total_memory)
             if profile == 't4': torch.backends.cuda.enable_flash_sdp(False); torch.backends.cuda.enable_cudnn_sdp(False)
         trainer,more = (ours if o['tool'] == 'ours' else theirs)(profile, lengths, o, STEPS)
-        turns(trainer, SECONDS)
+        turns(trainer, SECONDS, o['tool'] == 'ours')
         tell(more)
         trainer.train()
     except Exception as e: tell(dict(error=f'{type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ""}')); raise
@@ -219,11 +219,11 @@ def run(profile, lengths, out, repetitions='3', only=''):
 
 # counted, not measured -------------------------------------------------------------------------------------------------
 
-def counts(*profiles):
-    "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass"
+def counts(*profiles): # Profiles; t4 and l4 unless told
+    "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass; a DataFrame"
     import pandas as pd
-    out = [dict(profile=p, side=k, **f(p)) for p in profiles or ('t4', 'l4') for k,f in (('ours, best', count_ours), ('Unsloth, packed', count_peer))]
-    print(pd.DataFrame(out).to_string(index=False))
+    peers = {p:[(b, again) for b,_,again in PACKED[p]] for p in profiles or ('t4', 'l4')}
+    return pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)), *(dict(profile=p, side='Unsloth, packed', **count_peer(*z)) for z in sizes))])
 
 def lengths(n, most=None): # Documents, in micro-batches of at most so many tokens. Returns (tokens, tokens computed with a shared start of 30, tokens with a loss)
     from eight_billion import docs
@@ -245,13 +245,14 @@ def count_ours(profile):
     return dict(gflop=(layers*computed + 4*s['vocab_size']*s['hidden_size']*learned)/real/1e9, unpacked_mb=2*2*weight_counts(s)[0]/(plan['micro_tokens']*real/computed)/1e6,
                 kept_mb=fused_layer_bytes(cfg, s)*n*computed/real/1e6, micro_tokens=plan['micro_tokens'], recomputed=plan['checkpointed_layers'])
 
-def count_peer(profile):
-    "Frozen matrices and adapters apart, all tokens through the head, nothing recomputed; what is kept follows from the shared sweeps' peaks of two sizes"
+def count_peer(batch, again): # Packed rows of 1,024; all layers recomputed?
+    "Frozen matrices and adapters apart, all tokens through the head; what is kept follows from the shared sweeps' peaks of two sizes, or is each layer's input"
     from medqa_nb.core.costs import LLAMA_SHAPE as s, matrices, weight_counts
-    n,tokens = s['num_hidden_layers'],BEST[profile][0]*LONGEST
-    layers = n*sum(2*(2*a*b + 3*RANK*(a + b)) for a,b in matrices(s).values())
-    return dict(gflop=(layers + 4*s['vocab_size']*s['hidden_size'])/1e9, unpacked_mb=2*2*weight_counts(s)[0]/tokens/1e6, kept_mb=(36.32 - 21.33)*2**30/(4*LONGEST)/1e6,
-                micro_tokens=tokens, recomputed=0)
+    n,tokens = s['num_hidden_layers'],batch*LONGEST
+    layers = n*sum((2 + again)*2*a*b + (3 + again)*2*RANK*(a + b) for a,b in matrices(s).values())
+    kept = n*2*s['hidden_size'] if again else (36.32 - 21.33)*2**30/(4*LONGEST)
+    return dict(gflop=(layers + 4*s['vocab_size']*s['hidden_size'])/1e9, unpacked_mb=(2 + again)*2*weight_counts(s)[0]/tokens/1e6, kept_mb=kept/1e6,
+                micro_tokens=tokens, recomputed=n*again)
 
 def versions(): # Returns {package: version}
     return {k:importlib.metadata.version(k) for k in ('torch', 'transformers', 'trl', 'peft', 'bitsandbytes', 'liger_kernel', 'unsloth') if any(True for _ in importlib.metadata.distributions(name=k))}
@@ -270,9 +271,9 @@ def table(out):
     pd.set_option('display.width', 250, 'display.max_columns', 20)
     found = read(out)
     speed = lambda o: statistics.median(t['tokens']/t['seconds'] for t in o['turns'])
-    line = lambda o: dict(profile=o['profile'], lengths=o['lengths'], side=o['side'], tokens_per_second=round(speed(o)) if o['turns'] else None,
+    line = lambda o: dict(profile=o['profile'], lengths=o['lengths'], side=o['side'], turns=len(o['turns']), tokens_per_second=round(speed(o)) if o['turns'] else None,
         spread=' to '.join(f'{f(t["tokens"]/t["seconds"] for t in o["turns"]):,.0f}' for f in (min, max)) if o['turns'] else o['error'][:60],
-        padded=round(statistics.mean(t['padded'] for t in o['turns']), 2) if o['turns'] else None, peak_gib=round(max(t['peak_gib'] for t in o['turns']), 2) if o['turns'] else None,
+        padded=round(statistics.mean(t['padded'] for t in o['turns']), 2) if o['turns'] and o['turns'][0]['padded'] else None, peak_gib=round(max(t['peak_gib'] for t in o['turns']), 2) if o['turns'] else None,
         tokens=o.get('micro_tokens'), recomputed=o.get('recomputed'))
     print(pd.DataFrame([line(o) for o in found]).to_string(index=False))
     for k in dict.fromkeys((o['profile'], o['lengths']) for o in found):
@@ -283,4 +284,4 @@ def table(out):
         for s,v in here.items():
             if s.startswith('ours'): print(f'{" ".join(k)}: {s} {v/peers[best]:.2f} x {best}; ' + '; '.join(f'{v/w:.2f} x {p}' for p,w in peers.items() if p != best))
 
-if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint, counts=counts)[sys.argv[1]](*sys.argv[2:])
+if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint, counts=lambda *p: print(counts(*p).to_string(index=False)))[sys.argv[1]](*sys.argv[2:])
