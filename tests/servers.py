@@ -1,7 +1,13 @@
 "The parts of two APIs that checkpoints use, spoken over real sockets: Google Drive (v3) and the Hugging Face hub."
-import base64, hashlib, json, re, threading, urllib.parse
+import base64, hashlib, json, re, threading, time, urllib.parse
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def wait_for(f, seconds=120): # What is waited for
+    "Look until it is true"
+    end = time.time() + seconds
+    while not f() and time.time() < end: time.sleep(.05)
+    assert f()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'

@@ -5,7 +5,7 @@ import pytest
 from medqa_nb.core.checkpoints import FolderStore, Publisher, newest, pack
 from medqa_nb.core.files import MedqaError
 from medqa_nb.core.stores import DriveStore, HubStore, drive_service, other_stores
-from servers import drive_route, hub_route, serving
+from servers import drive_route, hub_route, serving, wait_for
 
 def folder(d, step, size=2000): # A checkpoint as the trainer leaves it
     f = d/f'checkpoint-{step}'; f.mkdir(parents=True)
@@ -49,12 +49,11 @@ def test_drive_waits_for_arrival_and_deletes_for_good(drive, tmp_path):
     s,store,sync = drive
     p = Publisher(FolderStore(tmp_path/'here'), [store], keep=1, waits=(.05,), say=lambda s: None).adopt()
     p.thread.start()
-    p.add(folder(tmp_path, 1), 1); time.sleep(.5)
+    p.add(folder(tmp_path, 1), 1); wait_for(lambda: 'Drive' in p.shown()['durable'])
     assert not p.settled() and p.shown()['durable']['Drive']['confirmed'] is False
-    sync(); deadline = time.time() + 20
-    while not p.settled() and time.time() < deadline: time.sleep(.02)
+    sync(); wait_for(p.settled)
     assert p.shown()['durable']['Drive']['confirmed'] is True
-    p.add(folder(tmp_path, 2), 2); time.sleep(.5); sync()
+    p.add(folder(tmp_path, 2), 2); wait_for(lambda: p.shown()['durable']['Drive']['step'] == 2); sync()
     assert p.finish(20) is None and store.steps() == [2]
     assert [path for verb,path in s.log if verb == 'DELETE'] and not any('000001' in f['name'] for f in s.files.values())
 
@@ -111,6 +110,7 @@ def test_training_does_not_hear_of_trouble(hub, tmp_path):
     p = Publisher(FolderStore(tmp_path/'here'), [here], waits=(.05,), say=said.append, state=tmp_path/'p.json').adopt()
     p.thread.start()
     for step in (1, 2, 3): p.add(folder(tmp_path, step), step); time.sleep(.3)
+    wait_for(lambda: said)
     assert len(said) == 1 and 'hub:me/backup' in json.loads((tmp_path/'p.json').read_text())['trouble']
     s.token = 'hf_right'
     assert p.finish(20) is None and here.steps() == [3] and said[1] == 'hub:me/backup: all is well again'

@@ -7,7 +7,7 @@ from medqa_nb.core.config import Config, load_config
 from medqa_nb.core.files import MedqaError, assets, read_json
 from medqa_nb.core.keeper import read_metrics
 from medqa_nb.core.trainer import fit
-from servers import gate_route, serving
+from servers import gate_route, serving, wait_for
 
 COMMAND = [sys.executable, '-c', 'import sys; from medqa_nb.cli import main; sys.exit(main())']
 quiet = lambda s: None
@@ -114,11 +114,6 @@ def run_folder(prepared, d, **training): # A copy of it with settings of its own
         cfg[s][k] = v
     (d/'run.yaml').write_text(yaml.safe_dump(cfg))
     return d
-
-def wait_for(f, seconds=120):
-    end = time.time() + seconds
-    while not f() and time.time() < end: time.sleep(.05)
-    assert f()
 
 def test_a_fork_does_not_keep_the_lock(tmp_path):
     "A worker that loads data may outlive a training that was cut off; the next one starts all the same, and inside a training the lock holds"

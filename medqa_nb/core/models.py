@@ -95,6 +95,8 @@ def load_base(cfg,        # `Config`
     except OSError as e:
         raise MedqaError(f'model.base: {path} cannot be loaded ({str(e).splitlines()[0]}); check the name, HF_TOKEN and the licence page') from e
     model.config.use_cache = True
+    for m in model.modules():
+        if hasattr(m, 'support_avx512bf16_for_cpu'): m.support_avx512bf16_for_cpu = False # or an answer rearranges the weights, in place
     return model, load_tokenizer(path)
 
 # %% ../../nbs/core/11_models.ipynb #47fa493e

@@ -77,7 +77,7 @@ def alone(folder): # Folder of a training
         except OSError: raise MedqaError(f'{folder}: another process is training this run: wait for it, or stop it') from None
         locks.add(f)
         try: yield
-        finally: locks.remove(f)
+        finally: locks.remove(f); fcntl.flock(f, fcntl.LOCK_UN) # closing alone would leave it to a fork that has not run yet
 
 @contextmanager
 def asked_to_stop(keeper): # `Keeper`
