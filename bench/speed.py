@@ -223,7 +223,8 @@ def counts(*profiles): # Profiles; t4 and l4 unless told
     "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass; a DataFrame"
     import pandas as pd
     peers = {p:[(b, again) for b,_,again in PACKED[p]] for p in profiles or ('t4', 'l4')}
-    return pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)), *(dict(profile=p, side='Unsloth, packed', **count_peer(*z)) for z in sizes))])
+    return pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)), 
+        *(dict(profile=p, side=f'Unsloth, packed, {z[0]} rows' + ', recomputed'*z[1], **count_peer(*z)) for z in sizes))])
 
 def lengths(n, most=None): # Documents, in micro-batches of at most so many tokens. Returns (tokens, tokens computed with a shared start of 30, tokens with a loss)
     from eight_billion import docs
