@@ -17,7 +17,7 @@ class Linear:
         base = getattr(module, 'base_layer', module)
         self.weight,self.adapter = base.weight,[]
         self.outputs,self.inputs = base.out_features,base.in_features
-        for k in getattr(module, 'active_adapters', [])[:1]:
+        for k in [] if getattr(module, 'disable_adapters', False) else getattr(module, 'active_adapters', [])[:1]:
             if k in module.lora_A: self.adapter,self.scale = [module.lora_A[k].weight, module.lora_B[k].weight],module.scaling[k]
         self.rank = len(self.adapter[0]) if self.adapter else 0
 

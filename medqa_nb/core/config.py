@@ -213,7 +213,7 @@ class EvaluationSettings(Section):
     def __init__(self,
         questions:whole(0, 10**6)=200, # Test questions to answer; 0 means all
         max_new_tokens:whole(1, 4096)=320, # Longest answer in tokens
-        batch_size:whole(1, 1024)=16, # Questions answered at once
+        batch_size:whole(0, 1024)=0, # Questions answered at once; 0 means as many as fit into the memory
         resamples:whole(100, 10**6)=2000): # Bootstrap and permutation resamples
         store_attr()
 

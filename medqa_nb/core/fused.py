@@ -232,8 +232,9 @@ def head_function():
     return Head
 
 # %% ../../nbs/core/11_fused.ipynb #f944a24f
-def why_plain(model): # A model, with or without an adapter; returns a reason, or None
-    "Why this model cannot take the fused path"
+def why_plain(model, # A model, with or without an adapter
+    training=True):  # Or only answers, for which dropout is nothing?
+    "Why this model cannot take the fused path: a reason, or None"
     import torch
     from importlib.util import find_spec
     llama,c = getattr(model, 'get_base_model', lambda: model)(),model.config
@@ -244,7 +245,7 @@ def why_plain(model): # A model, with or without an adapter; returns a reason, o
             continue
         if len(o.active_adapters) > 1 or o.merged: return 'there is more than one adapter'
         if any(k in o.lora_magnitude_vector for k in o.active_adapters): return 'lora.dora is on'
-        if any(not isinstance(d, torch.nn.Identity) for d in o.lora_dropout.values()): return 'lora.dropout is not 0'
+        if training and any(not isinstance(d, torch.nn.Identity) for d in o.lora_dropout.values()): return 'lora.dropout is not 0'
     if next(llama.parameters()).is_cuda and not find_spec('triton'): return 'Triton is not installed'
 
 class Fused:
