@@ -48,7 +48,8 @@ def parse_document(xml, # Content of an XML file, str or bytes
     root = parse_xml(xml)
     source,focus,pair,question,answer = forms[root.tag]
     common = dict(source=root.get(source, ''), url=root.get('url', ''), focus=(texts(root, focus) or [''])[0],
-                  cuis=sorted(set(texts(root, 'cui'))), synonyms=texts(root, 'synonym'))
+                  cuis=sorted(set(texts(root, 'cui'))), synonyms=texts(root, 'synonym'),
+                  types=sorted(set(texts(root, 'semantictype'))))
     def row(p):
         q = p.find(question)
         return dict(key=f'{doc}#{p.get("pid")}', **common, qtype=q.get('qtype', ''), question=(q.text or '').strip(),
