@@ -59,7 +59,7 @@ class Ticker:
 def do_demo(a):
     "The whole way on the embedded model and sample: data, training, evaluation, a table of base against tuned"
     from medqa_nb.flows import demo_settings, run_all
-    from medqa_nb.evaluation import report_table
+    from medqa_nb.core.report import headline, metric_table
     t0 = time.time()
     a.run = a.run or 'demo'
     run = open_run(a, demo_settings())
@@ -68,9 +68,10 @@ def do_demo(a):
     run_all(run, progress=Ticker())
     examples(run)
     r = run.done('evaluation')
-    print(report_table(r).to_string())
+    print(metric_table(r)[['base', 'tuned', 'difference', 'verdict']].to_string())
+    print(headline(r))
     for o in r['alarms']: print(f'alarm: {o}')
-    print(f'report: {home(run.path("evaluation", "report.md"))}   ({time.time()-t0:.0f} s)')
+    print(f'report: {home(run.path("evaluation", "report.html"))}   ({time.time()-t0:.0f} s)')
 
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"

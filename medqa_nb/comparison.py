@@ -127,7 +127,7 @@ def compare(run): # `Run` with data; returns the report
     write_table(run.path('comparison', 'scores.parquet'), scores)
     report = analyse(run, scores, valid)
     from medqa_nb.core.figures import forest, save
-    save(forest(report['differences'], f'Difference from {report["reference"]}, 95% interval'), run.path('comparison', 'figures', 'differences.png'))
+    save(forest(report['differences'], f'Difference from {report["reference"]}, 95% interval', metric=report['metric']), run.path('comparison', 'figures', 'differences.png'))
     write_whole(run.path('comparison', 'report.md'), report_text(report))
     write_json(run.path('comparison', 'report.json'), report)
     run.publish('comparison')

@@ -160,10 +160,13 @@ def earlier_split(name): # Run, run folder or data folder
 
 def write_rows(run, df, aside, report): # `Run`; what `prepare` made
     "Write the files of the stage, the report last"
+    from medqa_nb.core.vocabulary import build_vocabulary
     for k in report['splits']: write_table(run.path('data', f'{k}.parquet'), df.loc[df.split == k, schema])
     if len(aside): write_table(run.path('data', 'set_aside.parquet'), aside.drop(columns='synonyms'))
     else: run.path('data', 'set_aside.parquet').unlink(missing_ok=True)
     write_json(run.path('data', 'synonyms.json'), train_synonyms(df))
+    run.path('data', 'vocabulary.json').unlink(missing_ok=True)
+    build_vocabulary(run)
     write_whole(run.path('data', 'README.md'), dataset_card(report, run.name))
     run.path('data', 'settings.json').unlink(missing_ok=True)
     run.claim('data', consumed(run.config, 'data'))

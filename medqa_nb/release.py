@@ -45,16 +45,13 @@ def training_lines(cfg, r): # `Config`; report of the training stage
         f'- best adapter at step {known((r.get("best") or {}).get("step"))}, loss on validation rows {known((r.get("best") or {}).get("value"), "{:.3f}")}']
 
 # %% ../nbs/06_release.ipynb #c2ff77b5
-def evaluation_lines(r): # Report of the evaluation stage; returns a Markdown table
-    "Tuned against base with intervals, and what raised an alarm"
+def evaluation_lines(r): # Report of the evaluation stage; returns a list of Markdown lines
+    "The verdict, tuned against base with intervals, what raised an alarm, and what the numbers cannot know"
     if not r: return ['Not evaluated.']
-    from medqa_nb.core.statistics import in_words
-    cell = lambda o: in_words(o) if o else 'not recorded'
-    rows = [f'| {m} | {cell(r["systems"]["base"].get(m))} | {cell(r["systems"]["tuned"].get(m))} | {cell(d)} |' for m,d in r['differences'].items()]
-    return [f'{r["n"]} test questions in {r["groups"]} groups of related diseases; 95% intervals by a bootstrap over groups.', '',
-        '| metric | base | tuned | tuned minus base |', '|---|---|---|---|', *rows, '',
-        *(f'Alarm: {a}' for a in r['alarms']), *([] if r['alarms'] else ['No alarm was raised.']), '',
-        'These metrics measure overlap with a reference answer, not correctness.']
+    from medqa_nb.core.report import CANNOT, headline, metric_table, table_md
+    return [headline(r), '', f'{r["n"]} test questions in {r["groups"]} groups of related diseases; 95% intervals by a bootstrap over groups.', '',
+        table_md(metric_table(r)), '', *(f'Alarm: {a}.' for a in r['alarms']), *([] if r['alarms'] else ['No alarm was raised.']), '', CANNOT.format(judge=r['judge'])]
+
 
 def card_text(run): # `Run`; returns the Markdown body
     "The model card's text"

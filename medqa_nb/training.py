@@ -16,6 +16,7 @@ from .core.chat import template_tokens, token_counts
 from .core.colab import in_colab
 from .core.config import Config
 from .core.files import MedqaError, copy_file, read_json, read_table, write_json
+from .core.measures import MEASURES
 from .core.models import base_path
 from .core.planner import known_speeds, make_plan, plan_table, quote
 from .core.runs import Run, read_plain
@@ -23,13 +24,10 @@ from .core.runs import Run, read_plain
 # %% ../nbs/03_training.ipynb #f4184b8a
 def training_rows(run): # `Run`; returns (training rows, validation rows)
     "Rows to learn from, added ones included, and at most 200 rows that choose the best adapter"
-    import pandas as pd
+    from medqa_nb.core.restoring import learned_rows
     from medqa_nb.core.statistics import spread
-    train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
-    extra = run.path('augmentation', 'rows.parquet')
-    if extra.exists(): train = pd.concat([train, read_table(extra)], ignore_index=True)
-    if not len(train): raise MedqaError(f'{run.path("data")}: no training rows; check data.sources')
-    return train, valid.iloc[spread(valid.group, 200)].reset_index(drop=True)
+    valid = read_table(run.path('data', 'validation.parquet'))
+    return learned_rows(run), valid.iloc[spread(valid.group, 200)].reset_index(drop=True)
 
 # %% ../nbs/03_training.ipynb #cbefd205
 def row_lengths(rows, base): # DataFrame with question and answer; folder or name of the base. Returns an array
@@ -43,17 +41,21 @@ def training_plan(run): # `Run`; returns a plan
 
 # %% ../nbs/03_training.ipynb #54c463ec
 def answer_scores(run, valid): # `Run`; validation rows. Returns a function of (model, tokenizer), or None if the loss chooses
-    "The hook of training: scores of generated answers to a fixed subset of the validation questions"
-    from medqa_nb.core.metrics import METRICS, score_table
-    from medqa_nb.core.statistics import spread
+    "The hook of training: scores of generated answers to a fixed subset of the validation questions, by the functions of evaluation"
     cfg = run.config
     if cfg.training.metric == 'loss': return None
-    if cfg.training.metric not in METRICS: raise MedqaError(f'training.metric = {cfg.training.metric!r}: choose from loss, {", ".join(METRICS)}')
-    part = valid.iloc[spread(valid.group, cfg.training.answers)]
+    known = [m for m in MEASURES if m != 'bertscore']
+    if cfg.training.metric not in known: raise MedqaError(f'training.metric = {cfg.training.metric!r}: choose from loss, {", ".join(known)}')
+    from medqa_nb.core.entailment import make_judge
+    from medqa_nb.core.generation import answers
+    from medqa_nb.core.scores import score_answers
+    from medqa_nb.core.statistics import spread
+    from medqa_nb.core.vocabulary import Terms, build_vocabulary
+    part,terms = valid.iloc[spread(valid.group, cfg.training.answers)],Terms(build_vocabulary(run))
+    judge = make_judge('lexical', terms) # a model that judges would not fit beside the training
     def measure(model, tokenizer):
-        from medqa_nb.core.generation import answers
-        out = answers(model, tokenizer, part.question, cfg.evaluation.max_new_tokens, cfg.evaluation.batch_size)
-        return score_table(part.key, [o['answer'] for o in out], part.answer).groupby('metric').value.mean().to_dict()
+        said = [o['answer'] for o in answers(model, tokenizer, part.question, cfg.evaluation.max_new_tokens, cfg.evaluation.batch_size or 16)]
+        return score_answers(part.key, said, part.answer, part.question, terms, judge).groupby('metric').value.mean().dropna().to_dict()
     return measure
 
 # %% ../nbs/03_training.ipynb #ec540de2

@@ -209,11 +209,18 @@ class TrainingSettings(Section):
 # %% ../../nbs/core/01_config.ipynb #ccec25e3
 class EvaluationSettings(Section):
     "How answers are made and scored"
-    beginner = ('questions', 'max_new_tokens')
+    beginner = ('questions', 'max_new_tokens', 'metric')
     def __init__(self,
         questions:whole(0, 10**6)=200, # Test questions to answer; 0 means all
         max_new_tokens:whole(1, 4096)=320, # Longest answer in tokens
+        metric:text()='completeness', # The one measure that decides, chosen beforehand: completeness, contradicted, entity_f1, rougeL and others
         batch_size:whole(0, 1024)=0, # Questions answered at once; 0 means as many as fit into the memory
+        adapters:listing()=[], # Folders of further adapters that answer the same questions
+        merge:flag()=False, # Merge adapters into the weights before they answer, as a released model would (in four bits this rounds once more)
+        nli:text()='MoritzLaurer/DeBERTa-v3-base-mnli-fever-anli', # Who judges statements: folder or hub name of an NLI model, or lexical, which needs none
+        bertscore:text(optional=True)='microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract', # Folder or hub name of the model of BERTScore; null leaves it out
+        safety:flag()=True, # Ask base and tuned the safety suite, too?
+        forgetting:listing()=['forgetting_knowledge', 'forgetting_instructions'], # Tasks of lm-evaluation-harness that base and tuned are compared on; empty leaves it out
         resamples:whole(100, 10**6)=2000): # Bootstrap and permutation resamples
         store_attr()
 

@@ -117,13 +117,18 @@ def lora_config(cfg): # Returns a `peft.LoraConfig`
         use_dora=cfg.lora.dora, bias='none', task_type='CAUSAL_LM', modules_to_save=cfg.lora.modules_to_save or None,
         target_modules=t if t == 'all-linear' else [o.strip() for o in t.split(',')])
 
-def attach(model, # The base model
-           adapter): # Folder with adapter_config.json and adapter_model.safetensors
+def attach(model, # The base model, or one that has adapters already
+           adapter, # Folder with adapter_config.json and adapter_model.safetensors
+           name='default'): # Of the adapter; it becomes the active one
     "Put a trained adapter on the base model, for use, not for training"
     from peft import PeftModel
     if not (Path(adapter)/'adapter_model.safetensors').exists():
         raise MedqaError(f'{adapter} holds no adapter: run medqa train first')
-    try: return PeftModel.from_pretrained(model, str(adapter)).eval()
+    try:
+        if not isinstance(model, PeftModel): return PeftModel.from_pretrained(model, str(adapter), adapter_name=name).eval()
+        model.load_adapter(str(adapter), adapter_name=name)
+        model.set_adapter(name)
+        return model.eval()
     except RuntimeError as e:
         if 'size mismatch' not in str(e): raise
         raise MedqaError(f'{adapter} belongs to another base model than {model.name_or_path}: set model.base to the one it was trained on') from e

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from functools import cache
 
 from .cleaning import document, singular
-from .files import MedqaError, assets, read_json, read_table, write_json
+from .files import assets, read_json, read_table, write_json
 from .sources import read_source
 
 # %% ../../nbs/core/27_vocabulary.ipynb #aaf1dd14
@@ -250,7 +250,6 @@ def build_vocabulary(run): # `Run` with data
     specs = [o for o in map(str, run.config.data.sources) if not o.startswith('askdocs:')] # posts have no annotations
     rows = [r for o in specs for r in read_source(o)[0]]
     terms = make_vocabulary(rows, read_table(run.path('data', 'train.parquet')))
-    if not terms: raise MedqaError(f'{run.path("data")}: no medical term found: the sources name no condition (focus, cuis) and list no symptom')
     write_json(path, terms)
     run.publish('data')
     return terms
