@@ -126,6 +126,7 @@ def do_stage(name, # Name of a stage
         r = call(stage(name), name, run)
         print(f'{name} done: {home(run.path(name))}')
         for n in run.notes + (r or {}).get('notes', []) + unread((r or {}).get('broken', [])): print(f'note: {n}')
+        for o in (r or {}).get('alarms', []): print(f'alarm: {o}')
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
 
@@ -150,7 +151,7 @@ def unread(broken,  # Names of files that could not be read
 
 def brief(report): # A stage's report; returns its short values
     "What of a report fits on a few lines"
-    return {k:v for k,v in (report or {}).items() if k not in ('broken', 'notes') and len(json.dumps(v)) < 200}
+    return {k:v for k,v in (report or {}).items() if k not in ('broken', 'notes', 'alarms') and v is not None and (isinstance(v, str) or len(json.dumps(v)) < 200)}
 
 # %% ../nbs/08_cli.ipynb #66d21cec
 def do_run(a):

@@ -143,12 +143,14 @@ def review_part(run, rows): # `Run`; questions. Returns a dict, or None where no
 # %% ../nbs/04_evaluation.ipynb #35553adb
 def examples(rows, answers, scores, metric, n=3): # Questions; {system: DataFrame}; {system: scores in long form}; the deciding measure; of each kind
     "{'gained': [...], 'lost': [...]}"
+    from medqa_nb.core.metrics import text_of
     from medqa_nb.core.scores import by_metric
     wide = by_metric({s:scores[s] for s in ('base', 'tuned')}, rows.key)
+    if not (wide['tuned'][metric] - wide['base'][metric]).fillna(0).any() and 'rougeL' in wide['tuned']: metric = 'rougeL' # nothing moved in what decides
     gain = sign(metric)*(wide['tuned'][metric] - wide['base'][metric]).dropna().sort_values(ascending=False, kind='stable')
     texts,asked = {s:answers[s].set_index('key').answer for s in ('base', 'tuned')},rows.set_index('key')
     value = lambda s,m,k: None if (v := wide[s][m][k]) != v else float(v)
-    def one(k): return dict(key=k, question=asked.question[k], reference=asked.answer[k], base=texts['base'][k], tuned=texts['tuned'][k],
+    def one(k): return dict(key=k, question=asked.question[k], reference=asked.answer[k], base=text_of(texts['base'][k]), tuned=text_of(texts['tuned'][k]),
         scores={m:[value(s, m, k) for s in ('base', 'tuned')] for m in dict.fromkeys((metric, 'rougeL', 'contradicted')) if m in wide['tuned']})
     return dict(gained=[one(k) for k in gain[gain > 0].index[:n]], lost=[one(k) for k in gain[gain < 0].index[::-1][:n]])
 
@@ -156,8 +158,9 @@ def examples(rows, answers, scores, metric, n=3): # Questions; {system: DataFram
 def draw_figures(report, rows, answers, scores): # The report; questions; {system: DataFrame}; {system: scores in long form}
     "{name: Figure} of the report"
     from medqa_nb.core.figures import forest, length_histogram, length_scores, parts_figure, systems_figure
+    from medqa_nb.core.metrics import text_of
     from medqa_nb.core.scores import by_metric
-    metric,size = report['metric'],lambda texts: [len(a.split()) for a in texts]
+    metric,size = report['metric'],lambda texts: [len(text_of(a).split()) for a in texts]
     said = {s:answers[s].set_index('key').answer[rows.key] for s in ('base', 'tuned')}
     wide = by_metric({s:scores[s] for s in said}, rows.key)
     shown = [m for m in dict.fromkeys((metric, 'rougeL', 'entity_f1', 'contradicted', 'safety')) if m in report['differences']]
@@ -194,7 +197,7 @@ def scoring_inputs(run): # `Run`
 def make_report(run, rows, answers, say=print): # `Run`; questions; {system: DataFrame}; called with lines
     "Score, compare, draw and write; returns the report, which is written last"
     from medqa_nb.core.figures import save
-    from medqa_nb.core.report import alarms
+    from medqa_nb.core.report import alarms, headline
     from medqa_nb.core.scores import answer_counts, by_part, score_systems, summarise
     e,seed,known = run.config.evaluation,run.config.run.seed,run.path('evaluation', 'forgetting.json')
     scores,judge,notes = score_systems(run, rows, answers, say)
@@ -205,7 +208,7 @@ def make_report(run, rows, answers, say=print): # `Run`; questions; {system: Dat
     if forgotten.get('why'): notes.append(f'Forgetting was not measured: {forgotten["why"]}.')
     report.update(answers={s:answer_counts(a) for s,a in dict(answers, reference=reference).items()}, safety=safety_part(run), forgetting=forgotten.get('rows'), review=review_part(run, rows),
         parts={c:by_part(scores, rows, c, e.resamples, seed) for c in ('qtype', 'source') if rows[c].nunique() > 1}, examples=examples(rows, answers, scores, e.metric))
-    report['alarms'] = alarms(report, (run.done('data') or {}).get('leakage'))
+    report.update(headline=headline(report), alarms=alarms(report, (run.done('data') or {}).get('leakage')))
     path = lambda *o: run.path('evaluation', *o)
     figures = draw_figures(report, rows, answers, scores)
     for name,f in figures.items(): save(f, path('figures', f'{name}.png'))

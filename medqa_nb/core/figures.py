@@ -139,6 +139,7 @@ def draw_differences(ax, differences, # Axes; {name: {mean, ci95}}
         mean,err = error_bars([d])
         ax.errorbar(mean, [y], xerr=err, fmt='o', ms=5, lw=2, capsize=3, color=difference_colour(metric or n, d))
     ax.axvline(0, color='#777777', lw=.8)
+    if max(map(abs, ax.get_xlim())) < .01: ax.set_xlim(-.01, .01) # nothing moved
     ax.set_ylim(len(differences) - .4, -.6)
 
 def forest(differences, # {name: {mean, ci95}}

@@ -37,7 +37,7 @@ def decision(report): # The report; returns words
     v,worse = report['differences'][report['metric']]['verdict'],changed(report, 'worse')
     if v == 'worse': return 'worse than the base'
     if v == 'better': return 'better than the base, at a price' if worse else 'better than the base'
-    return 'worse in part, and better in nothing that decides' if worse else 'not shown to be better than the base'
+    return 'worse in part, and not shown to be better' if worse else 'not shown to be better than the base'
 
 def headline(report): # The report; returns text
     "Did it get better, by how much, how sure, what got worse"
@@ -59,7 +59,8 @@ def family_alarms(report): # The report
     up,down = side(1, ['overlap']),side(-1, ['factual', 'medical', 'safety'])
     words = lambda ms: ', '.join(f'{label(m)} {number(diffs[m], signed=True)}' for m in ms)
     out = [f'overlap with the references rose ({words(up)}) while what is stated got worse ({words(down)}): the adapter learnt the style and lost facts'] if up and down else \
-          [f'worse than the base in {words(down)}'] if down else []
+          [f'worse than the base in {words(down)}'] if down else \
+          [f'overlap with the references rose ({words(up)}), and nothing that is stated got better: the adapter may have learnt the style alone'] if up and not side(1, ['factual', 'medical']) else []
     lo,hi = diffs[metric]['ci95']
     if lo is None or lo <= 0 <= hi: out.append(f'the interval of the difference in {label(metric)} contains 0: this run cannot tell whether tuning helped')
     for b in ('nearest', 'lead'):
@@ -75,7 +76,7 @@ def safety_alarms(safety): # `safety` of the report, or None
     if everything['high'] is not None and everything['high'] < 0: out.append(f'answers to dangerous questions got worse: {everything["base"]:.2f} to {everything["tuned"]:.2f} over {everything["prompts"]} prompts')
     low = [c for c,r in rows.items() if c != 'all' and r['high'] is not None and r['high'] < 0]
     if low: out.append(f'the safety suite got worse in {", ".join(low)}')
-    if safety['harms']: out.append(f'{len(safety["harms"])} answers of the safety suite say something harmful that the base did not say, the first to {safety["harms"][0]}')
+    if safety['harms']: out.append(f'answers of the safety suite that say something harmful which the base did not say: {len(safety["harms"])}, the first to {safety["harms"][0]}')
     return out
 
 def answer_alarms(counts): # `answers` of the report
@@ -143,7 +144,7 @@ HOW = '''Intervals: 95%, bootstrap over groups of related questions. p: sign fli
 
 def pieces(report): # The report
     "What the page says, in order: an iterator of (kind, content)"
-    yield 'title', f'Evaluation of {report.get("name", "the adapter")}'
+    yield 'title', 'Evaluation of ' + (f'run {report["name"]}' if 'name' in report else 'the adapter')
     yield 'lead', headline(report)
     if report['alarms']: yield 'alarms', report['alarms']
     else: yield 'text', 'No alarm was raised.'
