@@ -87,7 +87,9 @@ def mean_of(values, groups, resamples, seed): # Scores, NaN where unknown; group
     from medqa_nb.core.statistics import cluster_bootstrap
     known = values.notna().to_numpy()
     if not known.any(): return dict(mean=None, ci95=[None, None], n=0)
-    return dict(cluster_bootstrap(values[known], groups[known], resamples, seed), n=int(known.sum()))
+    o = cluster_bootstrap(values[known], groups[known], resamples, seed)
+    if None not in o['ci95'] and values[known].between(0, 1).all(): o['ci95'] = [max(0., o['ci95'][0]), min(1., o['ci95'][1])] # no share is outside
+    return dict(o, n=int(known.sum()))
 
 def difference_of(a, b, groups, resamples, seed): # Scores of two systems, NaN where unknown
     "{mean, ci95, p, n} of a minus b, where both are known"
