@@ -75,7 +75,7 @@ def do_demo(a):
 
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"
-    from medqa_nb.setup import doctor
+    from medqa_nb.core.doctor import doctor
     t = doctor(open_run(a) if a.run else None)
     for o in t.to_dict('records'): print(('ok  ' if o['ok'] else 'FIX ') + f'{o["check"]}: {o["found"]}' + ('' if o['ok'] else f'  ->  {o["what to do"]}'))
     return 0 if t.ok.all() else 2

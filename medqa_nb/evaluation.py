@@ -74,7 +74,8 @@ def systems_of(run): # `Run`
         out[name] = p
     return out
 
-def copied(run, rows): # `Run`; questions
+def copied(run, # `Run`
+    rows):      # Questions
     "Answers of the baselines, written once"
     import pandas as pd
     path = lambda s: run.path('evaluation', s, 'generations.parquet')
@@ -110,7 +111,9 @@ def answer_all(run, # `Run` with an adapter
     return {s:read_table(run.path('evaluation', s, 'generations.parquet')) for s in (*systems, 'nearest', 'lead')}
 
 # %% ../nbs/04_evaluation.ipynb #45cd708c
-def ask_what_was_known(run, model, tok, say): # `Run`; model with an adapter; its tokenizer; called with lines
+def ask_what_was_known(run, # `Run`
+    model, tok, # Model with an adapter, and its tokenizer
+    say):       # Called with a line for what is left out
     "Base against tuned on what medical training should not touch, kept in evaluation/forgetting.json"
     from medqa_nb.core.forgetting import forgetting
     try: out = dict(rows=forgetting(model, tok, tuple(run.config.evaluation.forgetting), say=say).to_dict('records'))
@@ -131,7 +134,8 @@ def safety_part(run): # `Run`; returns a dict, or None where the suite was not a
     plain = lambda t: [{k:None if v != v else v for k,v in r.items()} for r in t.to_dict('records')]
     return read_plain(dict(categories=plain(by_category(prompts, e.resamples, run.config.run.seed).reset_index()), lost=plain(prompts[prompts.difference < 0].head(10)), harms=harms, judge='rules'))
 
-def review_part(run, rows): # `Run`; questions. Returns a dict, or None where nobody has reviewed
+def review_part(run, # `Run`
+    rows):           # Questions. Returns a dict, or None where nobody has reviewed
     "What reviewers found, and how far they agree"
     from medqa_nb.core.review import read_reviews, review_summary, reviewer_agreement
     folder = run.path('evaluation', 'reviews')
@@ -141,7 +145,11 @@ def review_part(run, rows): # `Run`; questions. Returns a dict, or None where no
     return read_plain(dict(reviewers=int(t.reviewer.nunique()), axes=plain(review_summary(t, ('base', 'tuned'), e.resamples, run.config.run.seed)), agreement=plain(reviewer_agreement(t))))
 
 # %% ../nbs/04_evaluation.ipynb #35553adb
-def examples(rows, answers, scores, metric, n=3): # Questions; {system: DataFrame}; {system: scores in long form}; the deciding measure; of each kind
+def examples(rows, # Questions
+    answers,       # {system: DataFrame}
+    scores,        # {system: scores in long form}
+    metric,        # The deciding measure
+    n=3):          # Of each kind
     "{'gained': [...], 'lost': [...]}"
     from medqa_nb.core.metrics import text_of
     from medqa_nb.core.scores import by_metric
@@ -155,7 +163,10 @@ def examples(rows, answers, scores, metric, n=3): # Questions; {system: DataFram
     return dict(gained=[one(k) for k in gain[gain > 0].index[:n]], lost=[one(k) for k in gain[gain < 0].index[::-1][:n]])
 
 # %% ../nbs/04_evaluation.ipynb #419b46c5
-def draw_figures(report, rows, answers, scores): # The report; questions; {system: DataFrame}; {system: scores in long form}
+def draw_figures(report, # The report
+    rows,    # Questions
+    answers, # {system: DataFrame}
+    scores): # {system: scores in long form}
     "{name: Figure} of the report"
     from medqa_nb.core.figures import forest, length_histogram, length_scores, parts_figure, systems_figure
     from medqa_nb.core.metrics import text_of
@@ -194,7 +205,10 @@ def scoring_inputs(run): # `Run`
     return read_plain({**consumed(run.config, *(f'evaluation.{o}' for o in ('metric', 'nli', 'bertscore', 'safety', 'forgetting', 'adapters', 'resamples'))), 'sheets':{p.name:sha256(p) for p in sheets}})
 
 # %% ../nbs/04_evaluation.ipynb #eda66812
-def make_report(run, rows, answers, say=print): # `Run`; questions; {system: DataFrame}; called with lines
+def make_report(run, # `Run`
+    rows,      # Questions
+    answers,   # {system: DataFrame}
+    say=print): # Called with a line for each system that is scored
     "Score, compare, draw and write; returns the report, which is written last"
     from medqa_nb.core.figures import save
     from medqa_nb.core.report import alarms, headline

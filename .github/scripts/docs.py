@@ -175,7 +175,7 @@ def broken_links():
 
 def readme():
     "README.md from the index: links go to the notebooks"
-    md = re.sub(r'\]\((\d\d_[a-z]+\.ipynb)\)', r'](nbs/\1)', notebook_md(ROOT/'nbs/index.ipynb', plain=True))
+    md = re.sub(r'\]\(((?:core/)?\w+\.ipynb)\)', r'](nbs/\1)', notebook_md(ROOT/'nbs/index.ipynb', plain=True))
     return '<!-- made from nbs/index.ipynb by .github/scripts/docs.py; edit there -->\n\n' + pypandoc.convert_text(md, 'gfm', 'gfm', extra_args=['--wrap=preserve'])
 
 def only_definitions(cell):

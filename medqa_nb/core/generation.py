@@ -92,7 +92,8 @@ def make_batches(questions, # Texts
     return [order[i:i+size] for i in range(0, len(order), size)]
 
 def plain_answers(model, tokenizer, questions, # As `answer_batch`
-    max_new_tokens=320, batch_size=16):
+    max_new_tokens=320, # Longest answer, tokens
+    batch_size=16):     # Questions a batch
     "In batches of similar length: an iterator of (position, answer)"
     for b in make_batches(questions, batch_size):
         yield from zip(b, answer_fitting(model, tokenizer, [questions[i] for i in b], max_new_tokens))

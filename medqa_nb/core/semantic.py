@@ -95,7 +95,10 @@ def bert_scores(answers, references, # Parallel texts, None or NaN for none
     weights,marks = idf_weights(tok, references) if idf else None,{tok.cls_token_id, tok.sep_token_id}
     return [None if not r else (0., 0., 0.) if not a else match(known[a], known[r], weights, marks) for a,r in zip(answers, references)]
 
-def bertscore_table(keys, answers, references, name=BERT, layer=LAYER, progress=None): # Key of each question; the rest as `bert_scores`
+def bertscore_table(keys,  # Key of each question
+    answers, references,   # Parallel texts
+    name=BERT, layer=LAYER, # As `bert`
+    progress=None):        # Called with (parts done, all parts)
     "F1 in long form: a DataFrame with key, metric, value (NaN for a blank reference)"
     import pandas as pd
     values = [float('nan') if o is None else o[2] for o in bert_scores(answers, references, name, layer, progress=progress)]
