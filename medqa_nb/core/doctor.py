@@ -9,10 +9,10 @@ __all__ = ['check', 'check_gpu', 'check_machine', 'check_store', 'check_drive', 
            'check_clashes', 'reachable', 'check_base', 'check_keys', 'doctor', 'doctor_html']
 
 # %% ../../nbs/core/38_doctor.ipynb #ee26cebd
-import os, shutil, socket, sys
+import os, shutil, socket
 from importlib.metadata import PackageNotFoundError, version
 
-from .colab import in_colab, secret
+from .colab import in_colab, replaced, secret
 from .files import MedqaError, write_whole
 from .models import base_path, check_access
 from .profiles import detect
@@ -82,10 +82,9 @@ def check_packages(): # Returns a line
 def check_clashes(found=None, # {package: version}; None asks this environment
     loaded=None):             # {package: version in memory}; None asks this process
     "A line for each pair that is known not to work together, and for what was replaced under a running Python; one green line if there is none"
-    found = installed('torchao', 'peft', 'bert_score', 'transformers', 'datasets', 'ipywidgets', 'numpy', 'pandas', 'torch') if found is None else found
-    here = {n:sys.modules[n].__version__ for n in ('torch', 'numpy', 'pandas', 'transformers') if hasattr(sys.modules.get(n), '__version__')} if loaded is None else loaded
+    found = installed('torchao', 'bert_score', 'transformers', 'datasets', 'ipywidgets') if found is None else found
     v = lambda n: number(found.get(n, '0'))
-    moved = [f'{n} {o} in memory, {found[n]} on disk' for n,o in here.items() if n in found and number(o) != number(found[n])]
+    moved = replaced(loaded, found if loaded is not None else None)
     bad = [(moved, 'replaced', ', '.join(moved), 'restart the session (Runtime > Restart session), then run all again'),
         ('datasets' in found and v('datasets') < (4, 7), 'datasets', found.get('datasets'), 'pip install "datasets>=4.7", which TRL needs'),
         (in_colab() and v('ipywidgets') >= (8,), 'ipywidgets', found.get('ipywidgets'), 'pip install ipywidgets==7.7.1 and restart: Colab shows no forms of version 8')]
