@@ -127,6 +127,10 @@ def title(path):
         if c.cell_type == 'markdown' and (m := re.match(r'# (.+)', c.source)): return m[1]
     return path.stem
 
+def group(rel):
+    "Where a page stands in the list beside every page"
+    return 'Core' if rel.parts[0] == 'core' else '' if rel.stem == 'index' else 'Stages' if rel.stem[0].isdigit() else 'Guides'
+
 def page(path, pages, names):
     "A notebook as a whole HTML page"
     rel = path.relative_to(ROOT/'nbs').with_suffix('.html')
@@ -141,7 +145,7 @@ def page(path, pages, names):
     if rel.stem != 'index': body = body.replace('</h1>', '</h1>\n' + where, 1)
     step = lambda j,form: f'<a href="{up}{pages[j][0].as_posix()}">{form.format(html.escape(pages[j][1]))}</a>' if 0 <= j < len(pages) else '<span></span>'
     foot = f'<footer>{step(i-1, "← {}")}<span>not medical advice</span>{step(i+1, "{} →")}</footer>'
-    links = ''.join((f'<b>{"Stages" if r.parts[0] != "core" else "Core"}</b>' if first else '') +
+    links = ''.join((f'<b>{group(r)}</b>' if first else '') +
                     f'<a href="{up}{r.as_posix()}"{" class=here" if r == rel else ""}>{html.escape(t)}</a>' for r,t,first in pages)
     return rel, f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{html.escape(title(path))} · medqa_nb</title><link rel="stylesheet" href="{up}style.css"><div class="page"><nav>{links}</nav><main>{body}{foot}</main><nav class="toc">{tree}</nav></div></html>'''
@@ -154,7 +158,7 @@ def build():
     (OUT/'style.css').write_text(CSS); TOC.write_text('$body$<!--TOC-->$toc$')
     nbs = notebooks()
     rels = [p.relative_to(ROOT/'nbs').with_suffix('.html') for p in nbs]
-    pages = [(r, title(p), i == 1 or (r.parts[0] == 'core' and rels[i-1].parts[0] != 'core')) for i,(p,r) in enumerate(zip(nbs, rels))]
+    pages = [(r, title(p), bool(i) and group(r) != group(rels[i-1])) for i,(p,r) in enumerate(zip(nbs, rels))]
     names = symbols()
     for p in nbs:
         rel,text = page(p, pages, names)
