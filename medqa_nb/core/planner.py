@@ -186,12 +186,13 @@ def cheapest(plan): # A plan with alternatives; returns a plan, or None where no
 
 # %% ../../nbs/core/12_planner.ipynb #b4d8ce7f
 def answer_hours(cfg, profile): # `Config`; `GPUProfile`. Returns hours, or None where bandwidth is unknown
-    "How long base and adapters take to answer the evaluation's questions, at most"
+    "How long base and adapters take to answer the evaluation's questions"
     if not profile.gbs: return None
     shape,e = model_shape(base_path(cfg)),cfg.evaluation
-    step = max(4.5*weight_counts(shape)[0]/(profile.gbs*1e9), .0005*shape['num_hidden_layers'])
+    weights,slots = weight_counts(shape)[0],e.batch_size or 64
+    step = 4.5*weights/(profile.gbs*1e9) + 2*weights*slots/(.5*profile.tflops*1e12) + .0005*shape['num_hidden_layers']
     asked = (2 + len(e.adapters))*(e.questions or 1400) + 2*150*e.safety
-    return math.ceil(asked/(e.batch_size or 64))*e.max_new_tokens*step/3600
+    return math.ceil(asked/slots)*e.max_new_tokens*step/3600
 
 # %% ../../nbs/core/12_planner.ipynb #d32e3be8
 def too_big(cfg, plan): # `Config`; a plan that does not fit. Returns text
