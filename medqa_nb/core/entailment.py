@@ -173,7 +173,7 @@ class NLI:
         for i,ps in enumerate(found):
             ps = np.array(ps)
             e,c = ps[:,0].max(),ps[:,2].max()*(ps[:,0].max() < .5 or len(ps) == 1)
-            out[i] = ps[0] if len(ps) == 1 else (e, max(0., 1 - e - c), c)/max(1., e + c)
+            out[i] = ps[0] if len(ps) == 1 else np.array((e, max(0., 1 - e - c), c))/max(1., e + c)
         return out
     def fitting(self, texts): # [(window, statement)]; returns an array
         "In halves where memory is short"
