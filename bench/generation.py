@@ -22,7 +22,7 @@ def requests(n=128): # Returns prompts and lengths of answers
 def ours(model, o, prompts, lengths): # Returns a function that answers all
     from medqa_nb.core.decoding import Slots, decode
     slots = Slots(model, o['slots'], 70 + 512 + 16, flash=o.get('dtype') != 'float16', keep=o.get('keep', False))
-    def run():
+    def run(lengths):
         out = dict(decode(slots, prompts, lengths, ()))
         assert [len(out[i]) for i in range(len(prompts))] == lengths
         return sum(lengths)
@@ -30,7 +30,7 @@ def ours(model, o, prompts, lengths): # Returns a function that answers all
 
 def static(model, size, prompts, lengths): # As `ours`; the first two batches only
     import torch
-    def run():
+    def run(lengths):
         done = 0
         for at in range(0, 2*size, size):
             ids,n = prompts[at:at+size],lengths[at:at+size]
@@ -44,7 +44,7 @@ def static(model, size, prompts, lengths): # As `ours`; the first two batches on
 def continuous(model, prompts, lengths): # As `ours`
     from transformers import GenerationConfig
     g = GenerationConfig(max_new_tokens=512, do_sample=False, eos_token_id=-1, pad_token_id=0)
-    def run():
+    def run(lengths):
         done = 0
         with model.continuous_batching_context_manager(generation_config=g) as m:
             for p,n in zip(prompts, lengths): m.add_request(p, max_new_tokens=n)
@@ -71,11 +71,12 @@ def side(mode, repetitions='3'):
     if not cuda: o = {**o, 'slots':4, 'batch':4}
     run = ours(model, o, prompts, lengths) if o.get('ours') else continuous(model, prompts, lengths) if o.get('continuous') else static(model.get_base_model(), o['batch'], prompts, lengths)
     rates = []
-    for i in range(int(repetitions) + 1):
+    run(lengths if o.get('ours') else [min(8, k) for k in lengths]) # warm up
+    for i in range(int(repetitions)):
         t = time.perf_counter()
-        n = run()
+        n = run(lengths)
         if cuda: torch.cuda.synchronize()
-        if i or int(repetitions) == 0: rates.append(n/(time.perf_counter() - t)) # the first warms up
+        rates.append(n/(time.perf_counter() - t))
     print('TELL ' + json.dumps(dict(mode=mode, rates=rates, peak_gib=torch.cuda.max_memory_allocated()/2**30 if cuda else 0)), flush=True)
 
 def bf16_model(dtype, device, small): # Returns a model without quantisation, for transformers' continuous batching

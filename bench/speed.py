@@ -1,12 +1,14 @@
 """Training speed of our path and of its peers on the shape of Llama 3.1 8B, within one card's memory, in turns on one GPU:
 
-    python bench/speed.py run t4 medquad OUT.jsonl [REPETITIONS]     profiles: t4, l4, a100-40, h100; lengths: medquad, dense
+    python bench/speed.py run t4 medquad OUT.jsonl [REPETITIONS]     profiles: t4, l4, a100-40, h100, or several, with commas between; lengths: medquad, dense
     python bench/speed.py table OUT.jsonl                            all of OUT as a table, the ratios last
+    python bench/speed.py profile l4 'ours, best'                    where a step's time goes: kernels of one side, by kind
     python bench/speed.py counts                                     operations and bytes a token, of ours and of the fastest peer, counted from shapes and lengths
 
 Each side is a process with its own trainer and the profile's share of memory (other cards are emulated by memory, and the T4 by fp16 without flash kernels too). All
 are loaded, then they take turns: some optimizer steps each, the first of a turn not counted, the cache given back after it. A turn's tokens are those of
-documents, without padding. Turns that are in OUT count: the same command goes on where it stopped. The weights are random, and the peers are as the package registry has them: unsloth, trl, liger-kernel.
+documents, without padding. Turns that are in OUT count: the same command goes on where it stopped. The weights are random, and the peers are as the package registry has them: unsloth,
+trl, liger-kernel (xformers too, but the registry's newest is built for torch 2.10 and does not load with 2.11, so Unsloth takes torch's attention).
 """
 import importlib.metadata, json, os, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -14,9 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 LONGEST,RANK,GPU = 1024,32,bool(shutil.which('nvidia-smi'))
-GIB = dict(t4=14.56, l4=22.1, h100=79., **{'a100-40':39.4})
+GIB = dict(t4=14.56, l4=22.1, h100=79., cpu=1., **{'a100-40':39.4})
 BEST = {'cpu':(1, 1), 't4':(2, 8), 'l4':(4, 4), 'a100-40':(8, 2), 'h100':(16, 1)} # the peers' fastest micro-batch without recomputation; 16 full sequences a step
 PACKED = {**{k:[(*v, False)] for k,v in BEST.items()}, 't4':[(1, 16, False), (2, 8, False), (8, 2, True)], 'l4':[(2, 8, False), (4, 4, False), (8, 2, True)]} # and recomputed?
+PADDED = {'h100':[(16, 1, False)], 'a100-40':[(8, 2, False)]} # where padding may pay, because the host keeps up
 
 def sides(profile): # Returns {name: settings}
     "What is compared; a step has some 16,000 tokens of full sequences wherever settings are ours to choose"
@@ -25,11 +28,11 @@ def sides(profile): # Returns {name: settings}
            'TRL, common recipe':dict(tool='trl', batch=1, accumulation=8, again=True, dropout=.05, optimizer='paged_adamw_32bit'),
            'TRL + Liger':dict(tool='trl', liger=True, batch=8, accumulation=2, again=True, grouped=True),
            'Unsloth, notebook defaults':dict(tool='unsloth', batch=2, accumulation=4, again=True),
+           **{f'Unsloth, grouped by length, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, grouped=True, padded=True, again=again) for i,j,again in PADDED.get(profile, [])},
            **{f'Unsloth, packed, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, packed=True, again=again) for i,j,again in PACKED[profile]}}
     if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
-    if profile in ('cpu', 'a100-40'): # what single steps gain; transformers and PEFT as they are, by our planner; and the other way to waste less padding
-        out.update({'ours, no shared start':dict(tool='ours', docs=56, share=False), 'ours, plain path':dict(tool='ours', docs=56, plain=True),
-                    'Unsloth, grouped':dict(tool='unsloth', batch=b, accumulation=a, grouped=True)})
+    if profile in ('cpu', 'a100-40'): # what single steps gain; transformers and PEFT as they are, by our planner
+        out.update({'ours, no shared start':dict(tool='ours', docs=56, share=False), 'ours, plain path':dict(tool='ours', docs=56, plain=True)})
     if profile == 'cpu': # to see that the bench works
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
     return out
@@ -86,7 +89,7 @@ def theirs(profile, lengths, o, steps): # As `ours`
     lora = dict(r=RANK, lora_alpha=2*RANK, lora_dropout=o.get('dropout', 0), bias='none')
     common = dict(output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=o['batch'], gradient_accumulation_steps=o['accumulation'], learning_rate=2e-4,
         bf16=profile not in ('t4', 'cpu'), fp16=profile == 't4', use_cpu=profile == 'cpu', logging_steps=1, save_strategy='no', report_to='none', optim=o.get('optimizer', 'adamw_8bit'), max_length=LONGEST,
-        packing=bool(o.get('packed')) and lengths != 'dense', train_sampling_strategy='group_by_length' if o.get('grouped') and lengths != 'dense' else 'random',
+        packing=bool(o.get('packed')) and lengths != 'dense', **(dict(padding_free=False) if o.get('padded') else {}), train_sampling_strategy='group_by_length' if o.get('grouped') and lengths != 'dense' else 'random',
         disable_tqdm=True, dataloader_pin_memory=False, warmup_steps=2)
     data = rows(lengths, int(o['batch']*o['accumulation']*steps*(4 if common['packing'] else 1)))
     if unsloth:
@@ -110,6 +113,17 @@ def tokens_in(batch): # A trainer's batch; returns a number, perhaps on the card
     if (m := batch.get('attention_mask')) is not None and m.dim() == 2: return m.sum()
     return batch['input_ids'].numel()
 
+class Parked:
+    "Our frozen weights leave the card while another side has its turn, so that it holds them all"
+    def __init__(self, model):
+        import torch
+        self.large = [(p, p.data.to('cpu').pin_memory()) for p in model.parameters() if p.is_cuda and not p.requires_grad and p.numel()*p.element_size() > 2**20]
+        self.empty = torch.empty(0)
+    def park(self):
+        for p,host in self.large: p.data = self.empty.to(p.device, p.dtype)
+    def back(self):
+        for p,host in self.large: p.data = host.to('cuda', non_blocking=True)
+
 def turns(trainer, least, cuts): # Trainer; seconds of a turn; does it cut what it is given into micro-batches of its own?
     "A callback that waits for its turn after a step for warming up and steps of so many seconds"
     import torch
@@ -121,14 +135,17 @@ def turns(trainer, least, cuts): # Trainer; seconds of a turn; does it cut what 
         return step(model, inputs, *args, **kw)
     trainer.training_step = counted
     class Turns(TrainerCallback):
-        n = 0
+        n,parked = 0,None
         def wait(self, control):
+            if self.parked: self.parked.park()
             if cuda: torch.cuda.empty_cache()
             self.word = sys.stdin.readline().strip() # 'warm': one step, 'go': measure
             if not self.word: control.should_training_stop = True
+            if self.parked: self.parked.back()
             if cuda: torch.cuda.reset_peak_memory_stats()
             self.rest = torch.cuda.memory_allocated() if cuda else 0
         def on_train_begin(self, args, state, control, **kw):
+            if cuda and cuts: self.parked = Parked(trainer.model)
             tell(dict(ready=True)); self.wait(control)
         def on_step_end(self, args, state, control, **kw):
             self.n += 1
@@ -147,6 +164,7 @@ def tell(o): print('TELL ' + json.dumps(o), flush=True)
 def side(profile, lengths, name):
     "One process: load, then take turns"
     o = sides(profile)[name] if name != 'ours, all recomputed' else AGAIN
+    if o.get('padded'): os.environ['UNSLOTH_BLOCK_COMPILE'] = '0' # it compiles for minutes, and by its authors' word gains where a micro-batch takes the card less than 0.1 s
     os.chdir(tempfile.mkdtemp())
     try:
         if o['tool'] == 'unsloth': import unsloth
@@ -184,7 +202,7 @@ class Side:
         while not self.error:
             o = self.hear()
             if o and o.get('ready'): return True
-            if o: self.about.update(o)
+            if o and not self.error: self.about.update(o)
     def turn(self, word): # 'warm' or 'go'. Returns what it measured, or None
         if self.error: return
         self.process.stdin.write(word + '\n'); self.process.stdin.flush()
@@ -195,27 +213,84 @@ class Side:
 
 QUIET = dict(HF_HUB_OFFLINE='1', TRANSFORMERS_OFFLINE='1', UNSLOTH_DISABLE_STATISTICS='1', TOKENIZERS_PARALLELISM='false', WANDB_MODE='disabled', PYTHONUNBUFFERED='1', PYTORCH_CUDA_ALLOC_CONF='expandable_segments:True')
 
-def run(profile, lengths, out, repetitions='3', only=''):
+def run(profiles, lengths, out, repetitions='3', only=''): # Names with commas between; 'medquad' or 'dense'; file; turns; beginnings of sides' names, with semicolons between
+    "Turns of all sides"
     path,begin,n = Path(out),time.time(),int(repetitions)
-    names = [k for k in sides(profile) if (not only or any(k.startswith(o) for o in only.split(';'))) and (lengths != 'dense' or k == 'ours, best' or k.startswith('Unsloth, packed'))] + ['ours, all recomputed']*(profile == 'l4' and lengths == 'dense')
-    had = {o['side']:o for o in read(path) if (o['profile'], o['lengths']) == (profile, lengths)}
-    found = {k:had[k]['turns'] if k in had else [] for k in names}
-    if not (todo := [k for k in names if len(found[k]) < n and not had.get(k, {}).get('error')]): return print('nothing to do')
-    subprocess.run([sys.executable, __file__, 'checkpoint', dtype_of(profile)], check=True) # a process of its own: it must leave the card
-    all_ = [Side(profile, lengths, k) for k in todo]
+    wanted = {(p, k):o for p in profiles.split(',') for k,o in sides(p).items() if (not only or any(k.startswith(x) for x in only.split(';')))
+              and (lengths != 'dense' or k == 'ours, best' or k.startswith('Unsloth, packed'))}
+    if lengths == 'dense' and 'l4' in profiles: wanted['l4', 'ours, all recomputed'] = AGAIN
+    had = {(o['profile'], o['side']):o for o in read(path) if o['lengths'] == lengths}
+    found = {k:had[k]['turns'] if k in had else [] for k in wanted}
+    if not (todo := [k for k in wanted if len(found[k]) < n and not had.get(k, {}).get('error')]): return print('nothing to do')
+    for t in dict.fromkeys(dtype_of(p) for p,_ in todo): subprocess.run([sys.executable, __file__, 'checkpoint', t], check=True) # a process of its own: it must leave the card
+    same = {} # a peer whose settings are those of another profile runs once for both, in the memory of the smaller
+    for p,k in sorted(todo, key=lambda o: GIB[o[0]]):
+        o = wanted[p, k]
+        same.setdefault((p, k) if o['tool'] == 'ours' else (k, dtype_of(p), json.dumps(o)), []).append((p, k))
+    all_ = [(Side(keys[0][0], lengths, keys[0][1]), keys) for keys in same.values()]
     try:
-        for s in all_: s.ready()
-        print(f'{profile}, {lengths}: loaded after {time.time() - begin:.0f} s', flush=True)
-        for s in all_: s.turn('warm')
-        while any(len(found[s.name]) < n for s in all_ if not s.error):
-            for s in all_:
-                if o := s.turn('go'): found[s.name].append(o)
+        for s,_ in all_: s.ready()
+        print(f'{profiles}, {lengths}: loaded after {time.time() - begin:.0f} s', flush=True)
+        for s,keys in all_: s.turn('warm'); print(f'{keys[0][0]}, {s.name}: {s.error or "warm"} after {time.time() - begin:.0f} s', flush=True)
+        while any(len(found[keys[0]]) < n for s,keys in all_ if not s.error):
+            for s,keys in all_:
+                if o := s.turn('go'):
+                    for k in keys: found[k] = found[k] + [o]
             with open(path, 'a') as f: # each round replaces the one before
-                for s in all_: f.write(json.dumps(dict(profile=profile, lengths=lengths, side=s.name, **s.about, error=s.error, versions=versions(), device=device(), turns=found[s.name])) + '\n')
+                for s,keys in all_:
+                    for p,k in keys: f.write(json.dumps(dict(profile=p, lengths=lengths, side=k, **s.about, error=s.error, versions=versions(), device=device(), turns=found[p, k])) + '\n')
     finally:
-        for s in all_: s.end()
-    print(f'{profile}, {lengths}: {time.time() - begin:.0f} s')
+        for s,_ in all_: s.end()
+    print(f'{profiles}, {lengths}: {time.time() - begin:.0f} s')
     table(out)
+
+# one side, looked into --------------------------------------------------------------------------------------------------
+
+KINDS = {'matrix products':('gemm', 'nvjet', 'cutlass_80', 'cutlass_90', 'xmma', 'cublas', 'splitK'), 'attention':('flash', 'fmha', 'attention'), 'unpacking and adapters':('open_kernel', 'dequant', 'unpack'),
+         'gated product':('swiglu', 'swiglu_back', '_fg_', 'DWf'), 'norms':('rms_norm', 'rms_layernorm', 'layernorm'), 'rotation':('rotate', 'rope'), 'vocabulary':('cross_entropy',), 'eight bits':('to_eight', 'turn_kernel'),
+         'optimizer':('adam', 'kOptimizer', 'multi_tensor'), 'copies between host and card':('Memcpy HtoD', 'Memcpy DtoH', 'Memcpy PtoD')}
+
+def profile(name, which, lengths='medquad', steps='3'): # Profile; side; lengths; steps to look at after as many for warming up
+    "Where the time of a side's step goes, by kind of kernel"
+    import torch
+    from torch.profiler import ProfilerActivity, profile as watch
+    from transformers import TrainerCallback
+    if torch.cuda.is_available(): torch.cuda.set_per_process_memory_fraction(min(1, GIB[name]*2**30/torch.cuda.get_device_properties(0).total_memory))
+    n,o = int(steps),sides(name)[which]
+    trainer,_ = (ours if o['tool'] == 'ours' else theirs)(name, lengths, o, 3*n)
+    marks,cuda = [],torch.cuda.is_available()
+    w = watch(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU])
+    class Marks(TrainerCallback):
+        def on_step_end(self, args, state, control, **kw):
+            if cuda: torch.cuda.synchronize()
+            marks.append(time.perf_counter())
+            if len(marks) == 2*n: w.start()
+            if len(marks) == 3*n: w.stop()
+    trainer.add_callback(Marks())
+    trainer.train()
+    took = {}
+    for e in w.key_averages():
+        spent = (e.self_device_time_total if cuda else e.self_cpu_time_total)/1e3/n
+        if not spent: continue
+        kind = next((k for k,words in KINDS.items() if any(x.lower() in e.key.lower() for x in words)), 'the rest')
+        took.setdefault(kind, []).append((spent, e.count//n, e.key[:110]))
+    total = sum(t for o in took.values() for t,_,_ in o)
+    print(f'{name}, {which}: a step of {1e3*(marks[2*n-1] - marks[n-1])/n:.0f} ms, {1e3*(marks[-1] - marks[2*n])/(n-1):.0f} ms while watched; kernels {total:.0f} ms')
+    for k,v in sorted(took.items(), key=lambda o: -sum(t for t,_,_ in o[1])):
+        print(f'  {k:30} {sum(t for t,_,_ in v):8.1f} ms {sum(t for t,_,_ in v)/total:6.1%}')
+        for t,c,key in sorted(v, reverse=True)[:6]: print(f'    {t:8.2f} ms {c:6} x {key}')
+    idle(w, n)
+
+def idle(w, n, longest=12): # A profile; steps in it
+    "When the card had nothing to do"
+    from torch.autograd import DeviceType
+    work = sorted((e.time_range.start, e.time_range.end, e.name[:60]) for e in w.events() if e.device_type == DeviceType.CUDA)
+    gaps,end,before = [],None,''
+    for a,b,name in work:
+        if end is not None and a > end: gaps.append(((a - end)/1e3, before, name))
+        if end is None or b > end: end,before = b,name
+    print(f'  idle {sum(g for g,_,_ in gaps)/n:.1f} ms a step in {len(gaps)//n} gaps; the longest between')
+    for g,x,y in sorted(gaps, reverse=True)[:longest]: print(f'    {g:8.2f} ms {x}  and  {y}')
 
 # counted, not measured -------------------------------------------------------------------------------------------------
 
@@ -256,7 +331,7 @@ def count_peer(batch, again): # Packed rows of 1,024; all layers recomputed?
                 micro_tokens=tokens, recomputed=n*again)
 
 def versions(): # Returns {package: version}
-    return {k:importlib.metadata.version(k) for k in ('torch', 'transformers', 'trl', 'peft', 'bitsandbytes', 'liger_kernel', 'unsloth') if any(True for _ in importlib.metadata.distributions(name=k))}
+    return {k:importlib.metadata.version(k) for k in ('torch', 'transformers', 'trl', 'peft', 'bitsandbytes', 'liger_kernel', 'unsloth', 'xformers') if any(True for _ in importlib.metadata.distributions(name=k))}
 
 def device():
     import torch
@@ -285,4 +360,4 @@ def table(out):
         for s,v in here.items():
             if s.startswith('ours'): print(f'{" ".join(k)}: {s} {v/peers[best]:.2f} x {best}; ' + '; '.join(f'{v/w:.2f} x {p}' for p,w in peers.items() if p != best))
 
-if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint, counts=lambda *p: print(counts(*p).to_string(index=False)))[sys.argv[1]](*sys.argv[2:])
+if __name__ == '__main__': dict(run=run, side=side, table=table, checkpoint=checkpoint, profile=profile, counts=lambda *p: print(counts(*p).to_string(index=False)))[sys.argv[1]](*sys.argv[2:])

@@ -265,7 +265,12 @@ class Fused:
         row.cos,row.sin,row.space,row.flash = angle.cos()*scale,angle.sin()*scale,self.space,self.flash
         row.open,row.shelf,row.attend = self.open,Shelf(),lambda q, k, v: attention().apply(q, k, v, row)
         return row
-    def __call__(self, row, # `Row`
+    def bring(self, row): # `Row`; returns it prepared
+        "Send its embeddings to the card: best while it is busy with something else"
+        embed = self.llama.model.embed_tokens
+        row.embedded = embed(row.ids.to(embed.weight.device, non_blocking=True))
+        return self.prepare(row)
+    def __call__(self, row, # `Row`; what `bring` has prepared is used
         items=None,         # Divide the sum of losses by this; None takes the row's own number of targets
         recomputed=0,       # Layers that keep their input only
         exact=False):       # Never in eight bits?
@@ -273,10 +278,9 @@ class Fused:
         import torch
         from torch.nn.functional import rms_norm
         with torch.autocast(row.at.device.type, enabled=False):
-            self.prepare(row)
+            if not hasattr(row, 'embedded'): self.bring(row)
             if exact: row.open = Open
-            embed = self.llama.model.embed_tokens
-            x = embed(row.ids.to(embed.weight.device, non_blocking=True))
+            x = row.__dict__.pop('embedded') # the first layer keeps it if it must
             for i,b in enumerate(self.blocks): x = layer_function().apply(x, b, row, i < recomputed, *b.adapters())
             norm = self.llama.model.norm
             h = rms_norm(x[row.at], norm.weight.shape, norm.weight, norm.variance_epsilon)
