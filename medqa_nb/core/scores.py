@@ -84,19 +84,23 @@ def by_metric(scores, # {system: DataFrame in long form}
 
 def mean_of(values, groups, resamples, seed): # Scores, NaN where unknown; group of each
     "{mean, ci95, n} of the known ones"
-    from medqa_nb.core.statistics import cluster_bootstrap
+    from medqa_nb.core.statistics import cluster_bootstrap, seldom_seen
     known = values.notna().to_numpy()
     if not known.any(): return dict(mean=None, ci95=[None, None], n=0)
-    o = cluster_bootstrap(values[known], groups[known], resamples, seed)
-    if None not in o['ci95'] and values[known].between(0, 1).all(): o['ci95'] = [max(0., o['ci95'][0]), min(1., o['ci95'][1])] # no share is outside
+    o,v = cluster_bootstrap(values[known], groups[known], resamples, seed),values[known]
+    if values.name != 'length' and v.between(0, 1).all():
+        for usual,sign_of in ((0, 1), (1, -1)): o = seldom_seen(o, v, groups[known], usual, [sign_of])
+        if None not in o['ci95']: o['ci95'] = [max(0., o['ci95'][0]), min(1., o['ci95'][1])] # no share is outside
     return dict(o, n=int(known.sum()))
 
 def difference_of(a, b, groups, resamples, seed): # Scores of two systems, NaN where unknown
     "{mean, ci95, p, n} of a minus b, where both are known"
-    from medqa_nb.core.statistics import paired_difference
+    from medqa_nb.core.statistics import paired_difference, seldom_seen
     known = (a.notna() & b.notna()).to_numpy()
     if not known.any(): return dict(mean=None, ci95=[None, None], p=None, n=0)
-    return dict(paired_difference(a[known], b[known], groups[known], resamples, seed), n=int(known.sum()))
+    o = paired_difference(a[known], b[known], groups[known], resamples, seed)
+    if a.name != 'length': o = seldom_seen(o, a[known] - b[known], groups[known])
+    return dict(o, n=int(known.sum()))
 
 def verdict(metric, d): # Name; {ci95, p_holm}
     "'better', 'worse' or 'cannot tell'"
@@ -121,15 +125,18 @@ def summarise(scores, # {system: DataFrame in long form}, tuned and base among t
 def by_part(scores, rows, # As `summarise`
     column,               # 'qtype' or 'source'
     resamples=2000, seed=0,
-    most=8):              # Parts, the largest
-    "{'part (questions)': {metric: {mean, ci95, n}}}, tuned minus base"
+    most=20):             # Parts, the largest
+    "{'part (questions)': {metric: {mean, ci95, n}}}, tuned minus base; no interval for fewer than five groups"
     wide = by_metric(scores, rows.key)
     out = {}
     for part,n in rows[column].value_counts(sort=True).head(most).items():
         here = (rows[column] == part).to_numpy()
         g = rows.group.to_numpy()[here]
-        diff = {m:difference_of(wide['tuned'][m][here], wide['base'][m][here], g, resamples, seed) for m in wide['tuned']}
-        out[f'{part} ({n})'] = {m:{k:d[k] for k in ('mean', 'ci95', 'n')} for m,d in diff.items()}
+        def one(m):
+            a,b = (wide[s][m][here] for s in ('tuned', 'base'))
+            d = difference_of(a, b, g, resamples, seed)
+            return dict(mean=d['mean'], ci95=d['ci95'] if len(set(g[(a.notna() & b.notna()).to_numpy()])) >= 5 else [None, None], n=d['n'])
+        out[f'{part} ({n})'] = {m:one(m) for m in wide['tuned']}
     return out
 
 # %% ../../nbs/core/36_scores.ipynb #86bca380
