@@ -167,11 +167,11 @@ def review_part(run, # `Run`
     rows):           # Questions. Returns a dict, or None where nobody has reviewed
     "What reviewers found, and how far they agree"
     from medqa_nb.core.review import read_reviews, review_summary, reviewer_agreement
+    from medqa_nb.core.suite import plain_rows
     folder = run.path('evaluation', 'reviews')
     if not folder.exists() or not any(folder.glob('*.csv')): return None
     t,e = read_reviews(folder, ('base', 'tuned'), run.config.run.seed, rows.key),run.config.evaluation
-    plain = lambda t: [{k:None if v != v else v for k,v in r.items()} for r in t.reset_index().to_dict('records')]
-    return read_plain(dict(reviewers=int(t.reviewer.nunique()), axes=plain(review_summary(t, ('base', 'tuned'), e.resamples, run.config.run.seed)), agreement=plain(reviewer_agreement(t))))
+    return dict(reviewers=int(t.reviewer.nunique()), axes=plain_rows(review_summary(t, ('base', 'tuned'), e.resamples, run.config.run.seed)), agreement=plain_rows(reviewer_agreement(t)))
 
 # %% ../nbs/04_evaluation.ipynb #35553adb
 def examples(rows, # Questions
@@ -269,8 +269,8 @@ def how_made(run, # `Run`
     "How answers were made and judged, in a sentence or two"
     from medqa_nb.core.models import base_path
     m,e,base = run.config.model,run.config.evaluation,base_path(run.config)
-    return (f'The base is {Path(base).name if Path(base).is_dir() else base}, its weights kept in {m.quantization if m.quantization != "none" else "full"}; {"adapters were merged into it" if e.merge else "the adapter works beside it"}. Answers are greedy, of at most {e.max_new_tokens} tokens. '
-            f'Statements are judged by {judge}, terms found by a vocabulary of {len(read_json(run.path("data", "vocabulary.json"))):,}.')
+    return (f'The base model is {Path(base).name if Path(base).is_dir() else base}, {"in full precision" if m.quantization == "none" else f"in {m.quantization}"}; {"adapters were merged into it" if e.merge else "adapters work beside it"}. Answers are greedy, of at most {e.max_new_tokens} tokens. '
+            f'Terms are those of a vocabulary of {len(read_json(run.path("data", "vocabulary.json"))):,}; statements are judged by {judge}.')
 
 def reference_answers(rows): # Questions
     "The references, as if a system had said them"

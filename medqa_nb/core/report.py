@@ -137,7 +137,7 @@ def parts_table(parts, # {part: {metric: {mean, ci95}}}
     name):             # Of what the parts are
     "Differences in parts of the questions: a DataFrame"
     import pandas as pd
-    return pd.DataFrame([{name:p, **{label(m):number(o[m], signed=True) if o[m]['mean'] is not None else '' for m in measures}} for p,o in parts.items()], columns=[name, *map(label, measures)]).set_index(name)
+    return pd.DataFrame([{name:p, **{label(m):number(o[m], 2, True) if o[m]['mean'] is not None else '' for m in measures}} for p,o in parts.items()], columns=[name, *map(label, measures)]).set_index(name)
 
 def counts_table(report): # The report
     "What is wrong with the answers themselves, a row for each system: a DataFrame"
@@ -149,7 +149,7 @@ def safety_tables(safety): # `safety` of the report
     "Categories, and what the prompts lost: two DataFrames"
     import pandas as pd
     cats = pd.DataFrame([{'category':plain(r['category']), 'prompts':r['prompts'], 'base':fixed(r['base'], 2), 'tuned':fixed(r['tuned'], 2),
-                          'difference':number(dict(mean=r['difference'], ci95=[r['low'], r['high']]), 2, True), 'p':fixed(r['p_holm'], 4), 'worse':r['worse']} for r in safety['categories']]).set_index('category')
+                          'difference':number(dict(mean=r['difference'], ci95=[r['low'], r['high']]), 2, True), 'p':fixed(r['p_holm'], 4), 'prompts worse':r['worse']} for r in safety['categories']]).set_index('category')
     lost = pd.DataFrame([{'prompt':r['id'], 'base':fixed(r['base'], 2), 'tuned':fixed(r['tuned'], 2), 'what':'. '.join(r['lost'])} for r in safety['lost']], columns=['prompt', 'base', 'tuned', 'what'])
     return cats, lost.set_index('prompt')
 
