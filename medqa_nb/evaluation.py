@@ -164,14 +164,17 @@ def safety_part(run): # `Run`; returns a dict, or None where the suite was not a
     return suite_findings(suite, said, tables, e.judge, rules if e.judge != 'rules' else None, e.resamples, run.config.run.seed)
 
 def review_part(run, # `Run`
-    rows):           # Questions. Returns a dict, or None where nobody has reviewed
+    rows,            # Questions
+    notes):          # What cannot be counted yet is added. Returns a dict, or None where nobody has reviewed
     "What reviewers found, and how far they agree"
-    from medqa_nb.core.review import read_reviews, review_summary, reviewer_agreement
+    from medqa_nb.core.review import Unfinished, read_reviews, review_summary, reviewer_agreement
     from medqa_nb.core.suite import plain_rows
     folder = run.path('evaluation', 'reviews')
     if not folder.exists() or not any(folder.glob('*.csv')): return None
-    t,e = read_reviews(folder, ('base', 'tuned'), run.config.run.seed, rows.key),run.config.evaluation
-    return dict(reviewers=int(t.reviewer.nunique()), axes=plain_rows(review_summary(t, ('base', 'tuned'), e.resamples, run.config.run.seed)), agreement=plain_rows(reviewer_agreement(t)))
+    e,two,seed = run.config.evaluation,('base', 'tuned'),run.config.run.seed
+    try: t = read_reviews(folder, two, seed, rows.key); axes = review_summary(t, two, e.resamples, seed)
+    except Unfinished as why: notes.append(f'Reviews are not counted yet: {why}.'); return None
+    return dict(reviewers=int(t.reviewer.nunique()), axes=plain_rows(axes), agreement=plain_rows(reviewer_agreement(t)))
 
 # %% ../nbs/04_evaluation.ipynb #35553adb
 def examples(rows, # Questions
@@ -252,7 +255,7 @@ def make_report(run, # `Run`
     reference = reference_answers(rows)
     forgotten = known_before(run) or {} if e.forgetting else {}
     notes += [f'{o[0].upper()}{o[1:]}.' for o in forgotten.get('left_out', [])] + unsure(run)
-    report.update(answers={s:answer_counts(a) for s,a in dict(answers, reference=reference).items()}, safety=safety_part(run), forgetting=forgotten.get('rows'), review=review_part(run, rows),
+    report.update(answers={s:answer_counts(a) for s,a in dict(answers, reference=reference).items()}, safety=safety_part(run), forgetting=forgotten.get('rows'), review=review_part(run, rows, notes),
         parts={c:by_part(scores, rows, c, e.resamples, seed) for c in ('qtype', 'source') if rows[c].nunique() > 1}, examples=examples(rows, answers, scores, e.metric))
     report.update(headline=headline(report), alarms=alarms(report, (run.done('data') or {}).get('leakage')))
     path = lambda *o: run.path('evaluation', *o)

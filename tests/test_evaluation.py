@@ -125,6 +125,15 @@ def test_a_model_judges_the_suite(run, monkeypatch):
     run.config.evaluation.judge = 'nobody'
     with pytest.raises(MedqaError, match="evaluation.judge = 'nobody' cannot be had"): report_of(run, rows, answers)
 
+def test_answers_to_other_questions_are_named(run):
+    "A key that is unknown, missing or there twice; answers and references that are not as many"
+    rows,answers = said_by(run, **{s:(lambda a, i: a[:80]) for s in ('base', 'tuned', 'nearest', 'lead')})
+    run.config.evaluation.safety = False
+    for bad in (answers['tuned'][1:], answers['tuned'].assign(key=lambda t: t.key.where(t.index > 0, 'other#1')), pd.concat([answers['tuned'], answers['tuned'][:1]])):
+        with pytest.raises(MedqaError, match=r"tuned: \d questions are unknown, unanswered or answered twice"): report_of(run, rows, {**answers, 'tuned':bad})
+    from medqa_nb.core.metrics import score_table
+    with pytest.raises(MedqaError, match='2 answers and 1 references'): score_table(['a', 'b'], ['x', 'y'], ['x'])
+
 def test_reviews_come_back(run):
     "A filled sheet appears in the report, and what the expert lists is what answers are scored against"
     from medqa_nb.core.review import axes, blank_sheet, write_sheet
@@ -133,6 +142,10 @@ def test_reviews_come_back(run):
     rows = pick_questions(read_table(run.path('data', 'test.parquet')), 12, run.config.run.seed)
     answers = {s:read_table(run.path('evaluation', s, 'generations.parquet')).set_index('key').answer for s in ('base', 'tuned')}
     sheet = blank_sheet(rows[:6], answers, run.config.run.seed, 'ann')
+    sheet[1]['must_have'] = 'An expert who only annotates blocks nothing'
+    write_sheet(run.path('evaluation', 'reviews', 'ann.csv'), sheet)
+    half = evaluate_run(run, quiet)
+    assert half['review'] is None and any(o.startswith('Reviews are not counted yet') for o in half['notes'])
     for o in sheet: o.update({a:c[0] for a,(_,c,_) in axes.items()}); o['preference'] = 'left' if o['side'] == 'left' else ''
     sheet[0]['must_have'] = 'Nobody would ever say quixotic zeppelin'
     write_sheet(run.path('evaluation', 'reviews', 'ann.csv'), sheet)
