@@ -15,9 +15,12 @@ def sizes(rng, groups, spread=.9): # Questions of each group: many small ones, a
 
 def normal(rng, g, n): return rng.normal(.3, .08, g)[n] + rng.normal(0, .15, len(n)) # An effect of the group, and one of the question
 def rates(rng, g, n): return (rng.random(len(n)) < rng.beta(.6, 2.4, g)[n]).astype(float) # 0 or 1, as errors are; a fifth on average
+def rare(rng, g, n): return (rng.random(len(n)) < rng.beta(.6, 29.4, g)[n]).astype(float) # 0 or 1, 2% on average: often none is seen at all
 def skewed(rng, g, n): return np.minimum(1, rng.gamma(.8, .12, g)[n] + rng.gamma(.8, .12, len(n)))
 
-DESIGNS = {'MedQuAD, 363 groups':(363, normal), '150 groups':(150, normal), '150 groups, 0 or 1':(150, rates), '150 groups, skewed':(150, skewed), '40 groups':(40, normal), '40 groups, 0 or 1':(40, rates), '20 groups':(20, normal), '10 groups':(10, normal), '5 groups':(5, normal)}
+DESIGNS = {'MedQuAD, 363 groups':(363, normal), '150 groups':(150, normal), '150 groups, 0 or 1':(150, rates), '150 groups, skewed':(150, skewed), '40 groups':(40, normal), '40 groups, 0 or 1':(40, rates), '20 groups':(20, normal), '10 groups':(10, normal), '5 groups':(5, normal),
+    '150 groups, rare':(150, rare), '20 groups, rare':(20, rare)}
+SHARES = (rates, rare) # What the report's intervals of rates go through, `seldom_seen`, is asked of them
 
 def drawn(rng, design): # Returns scores and group of each question
     groups,values = DESIGNS[design]
@@ -29,7 +32,7 @@ def truth(design, n=4000): # Mean over very many questions
     return np.concatenate([drawn(rng, design)[0] for _ in range(n*20//DESIGNS[design][0])]).mean()
 
 def one(args): # Design, seed, truth, resamples. Returns (mean covered, difference covered, p)
-    from medqa_nb.core.statistics import cluster_bootstrap, paired_difference
+    from medqa_nb.core.statistics import cluster_bootstrap, paired_difference, seldom_seen
     design,seed,mean,resamples = args
     rng = np.random.default_rng([seed, 7])
     a,n = drawn(rng, design)
@@ -37,6 +40,7 @@ def one(args): # Design, seed, truth, resamples. Returns (mean covered, differen
     b = DESIGNS[design][1](rng, DESIGNS[design][0], n)
     x,y = np.where(flip, a, b),np.where(flip, b, a)
     o,d = cluster_bootstrap(a, n, resamples, seed),paired_difference(x, y, n, resamples, seed)
+    if DESIGNS[design][1] in SHARES: o,d = seldom_seen(o, a, n, 0, [1]),seldom_seen(d, x - y, n)
     return o['ci95'][0] <= mean <= o['ci95'][1], d['ci95'][0] <= 0 <= d['ci95'][1], d['p']
 
 def uniform(ps): # p values. Returns the p value of Kolmogorov's test that they are uniform
@@ -52,7 +56,7 @@ def simulate(design, n, resamples=1000, pool=None): # Returns (coverage of a mea
     m = truth(design)
     found = list((pool.map if pool else map)(one, [(design, i, m, resamples) for i in range(n)], **(dict(chunksize=50) if pool else {})))
     means,diffs,ps = zip(*found)
-    fine = DESIGNS[design][0] >= 20 and DESIGNS[design][1] is not rates
+    fine = DESIGNS[design][0] >= 20 and DESIGNS[design][1] not in SHARES
     return np.mean(means), np.mean(diffs), np.mean(np.array(ps) <= .05), uniform(ps) if fine else None
 
 def family(seed): # Returns whether any of 12 correlated measures is called different, with p corrected by Holm

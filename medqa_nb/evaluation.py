@@ -6,11 +6,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['pick_questions', 'words', 'tfidf_index', 'nearest_answers', 'first_sentences', 'systems_of', 'copied', 'answer_all',
-           'ask_what_was_known', 'safety_part', 'review_part', 'examples', 'draw_figures', 'evaluation_rows',
-           'scoring_inputs', 'make_report', 'reference_answers', 'evaluate_run']
+           'unsure', 'ask_what_was_known', 'known_before', 'safety_part', 'review_part', 'examples', 'draw_figures',
+           'evaluation_rows', 'scoring_inputs', 'make_report', 'how_made', 'reference_answers', 'evaluate_run']
 
 # %% ../nbs/04_evaluation.ipynb #d2d6170f
-import hashlib, math, re
+import math, re
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,8 @@ def copied(run, # `Run`
 
 def answer_all(run, # `Run` with an adapter
     rows,           # Questions: DataFrame with key and question
-    say=print):     # Called with a line on progress
+    say=print,      # Called with a line on progress
+    count=lambda *o: None): # Called with (answers there, all, 'answers')
     "All systems answer, kept in evaluation/<system>/generations.parquet and safety.parquet; returns {system: DataFrame}"
     from medqa_nb.core.generation import at_most, generate_to
     from medqa_nb.core.models import attach, load_base
@@ -94,21 +95,39 @@ def answer_all(run, # `Run` with an adapter
     e,keep,model,tok = run.config.evaluation,at_most(lambda: run.publish('evaluation'), 180),None,None
     suite,systems = load_suite() if e.safety else [],systems_of(run)
     copied(run, rows)
+    questions,safety = (rows.key, rows.question),([p['id'] for p in suite], [p['prompt'] for p in suite])
+    todo = {s:dict(generations=questions, **(dict(safety=safety) if suite and s in ('base', 'tuned') else {})) for s in systems}
+    there,total = 0,sum(len(keys) for o in todo.values() for keys,_ in o.values())
     for s,adapter in systems.items():
-        asked = dict(generations=(rows.key, rows.question))
-        if suite and s in ('base', 'tuned'): asked['safety'] = [p['id'] for p in suite], [p['prompt'] for p in suite]
-        asked = {k:v for k,v in asked.items() if not run.path('evaluation', s, f'{k}.parquet').exists()}
-        forget = s == 'tuned' and e.forgetting and not run.path('evaluation', 'forgetting.json').exists()
+        asked = {k:v for k,v in todo[s].items() if not run.path('evaluation', s, f'{k}.parquet').exists()}
+        there += sum(len(keys) for k,(keys,_) in todo[s].items() if k not in asked)
+        count(there, total, 'answers')
+        forget = s == 'tuned' and e.forgetting and known_before(run) is None
         if not asked and not forget: continue
         if model is None: model,tok = load_base(run.config)
         if adapter: model = attach(model, adapter, s)
         if forget: ask_what_was_known(run, model, tok, say)
         answering = model.merge_and_unload() if e.merge and adapter else model
         for k,(keys,questions) in asked.items():
-            tell = at_most(lambda n,of: say(f'{s}: {n} of {of} {"questions" if k == "generations" else "dangerous questions"} answered'), 20)
+            line = at_most(lambda n,of: say(f'{s}: {n} of {of} {"questions" if k == "generations" else "dangerous questions"} answered'), 20)
+            def tell(n, of): count(there + n, total, 'answers'); line(n, of)
             generate_to(run.path('evaluation', s, f'{k}.parquet'), keys, questions, answering, tok, e.max_new_tokens, e.batch_size, tell, keep, say)
+            there += len(keys)
         if e.merge and adapter: model = answering = None # merged is merged: the next one starts from the base
     return {s:read_table(run.path('evaluation', s, 'generations.parquet')) for s in (*systems, 'nearest', 'lead')}
+
+# %% ../nbs/04_evaluation.ipynb #64e01cb6
+def unsure(run): # `Run`
+    "Notes on further adapters that did not learn from this run's training rows, or do not say so"
+    from medqa_nb.core.restoring import fingerprint, learned_rows
+    out = []
+    for s,p in systems_of(run).items():
+        if s in ('base', 'tuned'): continue
+        note = next((o/'settings.json' for o in (p, p.parent) if (o/'settings.json').exists()), None)
+        learned = read_json(note).get('training rows') if note else None
+        if learned is None: out.append(f'{s} does not say which rows it learnt from: test rows may be among them.')
+        elif learned != fingerprint(learned_rows(run)): out.append(f"{s} learnt from other rows than this run's adapter: test rows may be among them.")
+    return out
 
 # %% ../nbs/04_evaluation.ipynb #45cd708c
 def ask_what_was_known(run, # `Run`
@@ -116,33 +135,46 @@ def ask_what_was_known(run, # `Run`
     say):       # Called with a line for what is left out
     "Base against tuned on what medical training should not touch, kept in evaluation/forgetting.json"
     from medqa_nb.core.forgetting import forgetting
-    try: out = dict(rows=forgetting(model, tok, tuple(run.config.evaluation.forgetting), say=say).to_dict('records'))
-    except MedqaError as e: out = dict(rows=None, why=str(e)); say(f'forgetting is not measured: {e}')
-    write_json(run.path('evaluation', 'forgetting.json'), read_plain(out))
+    tasks,left = run.config.evaluation.forgetting,[]
+    def leave(line):
+        if line not in left: left.append(line); say(line)
+    try: out = dict(rows=forgetting(model, tok, tuple(tasks), say=leave).to_dict('records'))
+    except MedqaError as e: out = dict(rows=None); leave(f'forgetting is not measured: {e}')
+    write_json(run.path('evaluation', 'forgetting.json'), read_plain(dict(out, tasks=tasks, left_out=left)))
+
+def known_before(run): # `Run`; returns a dict, or None
+    "What was asked before, if it were the same tasks; delete evaluation/forgetting.json to ask again for what could not be had"
+    p = run.path('evaluation', 'forgetting.json')
+    return o if p.exists() and (o := read_json(p)).get('tasks') == list(run.config.evaluation.forgetting) else None
 
 # %% ../nbs/04_evaluation.ipynb #fbb6685f
 def safety_part(run): # `Run`; returns a dict, or None where the suite was not asked
     "The suite's findings: categories, prompts that lost, answers that newly say something harmful"
-    from medqa_nb.core.safety import by_category, by_prompt, judged, load_suite
+    from medqa_nb.core.safety import judged, load_suite
+    from medqa_nb.core.scores import once
+    from medqa_nb.core.suite import suite_findings, suite_judge
     paths = {s:run.path('evaluation', s, 'safety.parquet') for s in ('base', 'tuned')}
     if not run.config.evaluation.safety or not all(p.exists() for p in paths.values()): return None
     suite,e = load_suite(),run.config.evaluation
-    base,tuned = (judged(suite, read_table(p).set_index('key').answer) for p in paths.values())
-    prompts = by_prompt(base, tuned)
-    both = base.merge(tuned, on=['id', 'criterion', 'points'], suffixes=('_base', '_tuned'))
-    harms = both[(both.points < 0) & ~both.met_base & both.met_tuned].id.unique().tolist()
-    plain = lambda t: [{k:None if v != v else v for k,v in r.items()} for r in t.to_dict('records')]
-    return read_plain(dict(categories=plain(by_category(prompts, e.resamples, run.config.run.seed).reset_index()), lost=plain(prompts[prompts.difference < 0].head(10)), harms=harms, judge='rules'))
+    said = {s:read_table(p).set_index('key').answer for s,p in paths.items()}
+    tables = rules = {s:judged(suite, a) for s,a in said.items()}
+    if e.judge != 'rules': # a model's verdicts may have cost money: they are kept, and asked for all at once
+        judge = suite_judge(e.judge)
+        tables = {s:once(run.path('evaluation', s, 'verdicts.parquet'), dict(judge=e.judge, answers=sha256(paths[s])), lambda a=a: judged(suite, a, judge, len(suite))) for s,a in said.items()}
+    return suite_findings(suite, said, tables, e.judge, rules if e.judge != 'rules' else None, e.resamples, run.config.run.seed)
 
 def review_part(run, # `Run`
-    rows):           # Questions. Returns a dict, or None where nobody has reviewed
+    rows,            # Questions
+    notes):          # What cannot be counted yet is added. Returns a dict, or None where nobody has reviewed
     "What reviewers found, and how far they agree"
-    from medqa_nb.core.review import read_reviews, review_summary, reviewer_agreement
+    from medqa_nb.core.review import Unfinished, read_reviews, review_summary, reviewer_agreement
+    from medqa_nb.core.suite import plain_rows
     folder = run.path('evaluation', 'reviews')
     if not folder.exists() or not any(folder.glob('*.csv')): return None
-    t,e = read_reviews(folder, ('base', 'tuned'), run.config.run.seed, rows.key),run.config.evaluation
-    plain = lambda t: [{k:None if v != v else v for k,v in r.items()} for r in t.reset_index().to_dict('records')]
-    return read_plain(dict(reviewers=int(t.reviewer.nunique()), axes=plain(review_summary(t, ('base', 'tuned'), e.resamples, run.config.run.seed)), agreement=plain(reviewer_agreement(t))))
+    e,two,seed = run.config.evaluation,('base', 'tuned'),run.config.run.seed
+    try: t = read_reviews(folder, two, seed, rows.key); axes = review_summary(t, two, e.resamples, seed)
+    except Unfinished as why: notes.append(f'Reviews are not counted yet: {why}.'); return None
+    return dict(reviewers=int(t.reviewer.nunique()), axes=plain_rows(axes), agreement=plain_rows(reviewer_agreement(t)))
 
 # %% ../nbs/04_evaluation.ipynb #35553adb
 def examples(rows, # Questions
@@ -170,14 +202,15 @@ def draw_figures(report, # The report
     "{name: Figure} of the report"
     from medqa_nb.core.figures import forest, length_histogram, length_scores, parts_figure, systems_figure
     from medqa_nb.core.metrics import text_of
+    from medqa_nb.core.report import chosen
     from medqa_nb.core.scores import by_metric
     metric,size = report['metric'],lambda texts: [len(text_of(a).split()) for a in texts]
     said = {s:answers[s].set_index('key').answer[rows.key] for s in ('base', 'tuned')}
     wide = by_metric({s:scores[s] for s in said}, rows.key)
-    shown = [m for m in dict.fromkeys((metric, 'rougeL', 'entity_f1', 'contradicted', 'safety')) if m in report['differences']]
+    if max((wide[s][metric] == wide[s][metric].mode().max()).mean() for s in said) > .9: metric = 'rougeL' # nearly all are the same
     return dict(differences=forest(report['differences']), systems=systems_figure(report['systems']), lengths=length_histogram({'reference':size(rows.answer), **{s:size(a) for s,a in said.items()}}),
         length_scores=length_scores({s:size(a) for s,a in said.items()}, {s:wide[s][metric] for s in said}, metric),
-        **{f'by_{c}':parts_figure(parts, shown, f'Tuned minus base, by {"type of question" if c == "qtype" else c}') for c,parts in report['parts'].items()})
+        **{f'by_{c}':parts_figure(parts, chosen(report), f'Tuned minus base, by {"type of question" if c == "qtype" else c}') for c,parts in report['parts'].items()})
 
 # %% ../nbs/04_evaluation.ipynb #49181341
 def evaluation_rows(run): # `Run` with data and an adapter; returns a DataFrame
@@ -202,25 +235,27 @@ def evaluation_rows(run): # `Run` with data and an adapter; returns a DataFrame
 def scoring_inputs(run): # `Run`
     "What the report is made from beside the answers; the report is made again when it changes"
     sheets = [*sorted(run.path('evaluation', 'reviews').glob('*.csv')), *run.path('evaluation').glob('labels.csv')]
-    return read_plain({**consumed(run.config, *(f'evaluation.{o}' for o in ('metric', 'nli', 'bertscore', 'safety', 'forgetting', 'adapters', 'resamples'))), 'sheets':{p.name:sha256(p) for p in sheets}})
+    return read_plain({**consumed(run.config, *(f'evaluation.{o}' for o in ('metric', 'nli', 'bertscore', 'safety', 'judge', 'forgetting', 'adapters', 'resamples'))), 'sheets':{p.name:sha256(p) for p in sheets}})
 
 # %% ../nbs/04_evaluation.ipynb #eda66812
 def make_report(run, # `Run`
     rows,      # Questions
     answers,   # {system: DataFrame}
-    say=print): # Called with a line for each system that is scored
+    say=print, # Called with a line for each system that is scored
+    count=lambda *o: None): # Called with (systems scored, all, 'systems scored')
     "Score, compare, draw and write; returns the report, which is written last"
     from medqa_nb.core.figures import save
     from medqa_nb.core.report import alarms, headline
     from medqa_nb.core.scores import answer_counts, by_part, score_systems, summarise
-    e,seed,known = run.config.evaluation,run.config.run.seed,run.path('evaluation', 'forgetting.json')
-    scores,judge,notes = score_systems(run, rows, answers, say)
-    report = dict(summarise(scores, rows, e.resamples, seed), name=run.name, metric=e.metric, judge=judge, notes=notes)
+    e,seed = run.config.evaluation,run.config.run.seed
+    scores,judge,notes = score_systems(run, rows, answers, say, lambda n, of: count(n, of, 'systems scored'))
+    say('comparing')
+    report = dict(summarise(scores, rows, e.resamples, seed), name=run.name, metric=e.metric, judge=judge, notes=notes, how=how_made(run, judge))
     if e.metric not in report['differences']: raise MedqaError(f'evaluation.metric = {e.metric!r} was not measured here: choose from {", ".join(report["differences"])}')
     reference = reference_answers(rows)
-    forgotten = read_json(known) if e.forgetting and known.exists() else {}
-    if forgotten.get('why'): notes.append(f'Forgetting was not measured: {forgotten["why"]}.')
-    report.update(answers={s:answer_counts(a) for s,a in dict(answers, reference=reference).items()}, safety=safety_part(run), forgetting=forgotten.get('rows'), review=review_part(run, rows),
+    forgotten = known_before(run) or {} if e.forgetting else {}
+    notes += [f'{o[0].upper()}{o[1:]}.' for o in forgotten.get('left_out', [])] + unsure(run)
+    report.update(answers={s:answer_counts(a) for s,a in dict(answers, reference=reference).items()}, safety=safety_part(run), forgetting=forgotten.get('rows'), review=review_part(run, rows, notes),
         parts={c:by_part(scores, rows, c, e.resamples, seed) for c in ('qtype', 'source') if rows[c].nunique() > 1}, examples=examples(rows, answers, scores, e.metric))
     report.update(headline=headline(report), alarms=alarms(report, (run.done('data') or {}).get('leakage')))
     path = lambda *o: run.path('evaluation', *o)
@@ -232,6 +267,14 @@ def make_report(run, # `Run`
     run.publish('evaluation')
     return read_json(path('report.json'))
 
+def how_made(run, # `Run`
+    judge):         # Name of the judge of statements
+    "How answers were made and judged, in a sentence or two"
+    from medqa_nb.core.models import base_path
+    m,e,base = run.config.model,run.config.evaluation,base_path(run.config)
+    return (f'The base model is {Path(base).name if Path(base).is_dir() else base}, {"in full precision" if m.quantization == "none" else f"in {m.quantization}"}; {"adapters were merged into it" if e.merge else "adapters work beside it"}. Answers are greedy, of at most {e.max_new_tokens} tokens. '
+            f'Terms are those of a vocabulary of {len(read_json(run.path("data", "vocabulary.json"))):,}; statements are judged by {judge}.')
+
 def reference_answers(rows): # Questions
     "The references, as if a system had said them"
     return rows[['key', 'answer']].assign(tokens=None, truncated=False)
@@ -239,7 +282,8 @@ def reference_answers(rows): # Questions
 def evaluate_run(run, # `Run` with data and an adapter
     say=None):        # Called with a line on progress every 20 s; None prints
     "Answer, score and compare; what is there is not made again. Returns the report"
+    from medqa_nb.core.generation import Progress
     say,rows = say or partial(print, flush=True),evaluation_rows(run)
     r = run.done('evaluation')
     if r and r.get('inputs') == scoring_inputs(run): return r
-    return make_report(run, rows, answer_all(run, rows, say), say)
+    with Progress(run.path('evaluation', 'progress.json'), say) as p: return make_report(run, rows, answer_all(run, rows, p, p.count), p, p.count)

@@ -1,5 +1,5 @@
 "Evaluation sees what overlap does not, keeps what cost money, and refuses what would be unfair."
-import re, shutil
+import re, shutil, sys, time
 import pandas as pd
 import pytest
 from medqa_nb.core.files import MedqaError, read_json, read_table, write_json, write_table
@@ -47,7 +47,7 @@ def test_the_published_case(run):
     assert 'overlap with the references rose' in r['alarms'][0] and 'contradicted' in r['alarms'][0]
     page,text = (run.path('evaluation', f'report.{o}').read_text() for o in ('html', 'md'))
     assert page.count('data:image/png;base64,') == len(list(run.path('evaluation', 'figures').glob('*.png'))) and 'Worse in: ' in page
-    assert all(run.path('evaluation', o).exists() for o in re.findall(r'\]\((figures/[^)]+)\)', text)) and '- **Alarm:** overlap' in text
+    assert all(run.path('evaluation', o).exists() for o in re.findall(r'\]\((figures/[^)]+)\)', text)) and '- **Alarm:** Overlap' in text
 
 def test_no_difference_is_no_verdict(run):
     "Two systems that say the same: nothing is better, and the report says that it cannot tell"
@@ -72,7 +72,9 @@ def test_stages_and_what_is_made_again(run):
     lines = []
     r = evaluate_run(run, lines.append)
     assert r['safety']['categories'][0]['prompts'] >= 120 and r['metric'] == 'completeness' and r['forgetting'] is None
-    assert {*r['systems']} == {'base', 'tuned', 'nearest', 'lead'} and any('dangerous questions' in a for a in lines) | True
+    assert {*r['systems']} == {'base', 'tuned', 'nearest', 'lead'} and {f'{s}: scoring 12 answers' for s in r['systems']} < {*lines}
+    seen = read_json(run.path('evaluation', 'progress.json'))
+    assert (seen['state'], seen['done'], seen['total'], seen['unit'], seen['lines'][-1]) == ('done', 4, 4, 'systems scored', 'comparing') and time.time() - seen['time'] < 600
     before = {s:run.path('evaluation', s, 'generations.parquet').stat().st_mtime_ns for s in r['systems']}
     assert evaluate_run(run, lines.append) == r
     run.config.evaluation.metric = 'rougeL'
@@ -83,6 +85,55 @@ def test_stages_and_what_is_made_again(run):
     run.config.evaluation.metric,run.config.evaluation.max_new_tokens = 'rougeL',9
     with pytest.raises(MedqaError, match=r'evaluation.max_new_tokens \(was 12, now 9\)'): evaluate_run(run, quiet)
 
+def test_progress_while_answers_come(run):
+    "Counts go over all answers of all systems; what ended it stands in the file; what was answered is not asked again"
+    from medqa_nb.core.generation import Progress, read_lines
+    from medqa_nb.evaluation import answer_all, evaluation_rows
+    rows,seen = evaluation_rows(run),[]
+    run.config.evaluation.safety = False
+    def count(*o):
+        seen.append(o)
+        if o[0] == 18: raise KeyboardInterrupt
+    p = Progress(run.path('evaluation', 'progress.json'), quiet)
+    with pytest.raises(KeyboardInterrupt), p: answer_all(run, rows, p, count)
+    assert seen[0] == (0, 24, 'answers') and seen[-1] == (18, 24, 'answers') and read_json(p.path)['state'] == 'stopped'
+    assert len(read_lines(run.path('evaluation', 'base', 'generations.jsonl'))) == 12
+    before = read_table(run.path('evaluation', 'base', 'generations.parquet'))
+    assert answer_all(run, rows, quiet)['base'].equals(before)
+
+def agreeable(texts): # A model that finds every criterion met
+    return ['[' + ', '.join(['true']*len(re.findall(r'^\d+\. ', t.split('<criteria>')[1], re.M))) + ']' for t in texts]
+
+def test_a_model_judges_the_suite(run, monkeypatch):
+    "By choice a language model judges; its verdicts are kept, the report names it and says how far the rules agree, and shows what was lost in words"
+    from medqa_nb.core.safety import load_suite
+    suite,calls = load_suite(),[]
+    rows,answers = said_by(run, **{s:(lambda a, i: a[:80]) for s in ('base', 'tuned', 'nearest', 'lead')})
+    for s,text in dict(base='This is dangerous. Call 911 now, and ask your doctor.', tuned='It is nothing, wait until next week. <b>Take two.</b>').items():
+        write_table(run.path('evaluation', s, 'safety.parquet'), pd.DataFrame(dict(key=[p['id'] for p in suite], answer=text, tokens=9, truncated=False)))
+    r = report_of(run, rows, answers)
+    page = run.path('evaluation', 'report.html').read_text()
+    assert r['safety']['harms'] and r['safety']['lost'][0]['id'] in r['safety']['harms'] and r['safety']['agreement'] is None
+    assert 'Now: plays the problem down' in page and suite[0]['prompt'][:30] in page and '<b>Take two' not in page
+    assert 'something harmful that the base does not say' in ' '.join(r['alarms'])
+    monkeypatch.setattr(sys.modules[__name__], 'counted', lambda ts: calls.append(len(ts)) or agreeable(ts), raising=False)
+    run.config.evaluation.judge = f'{__name__}:counted'
+    r = report_of(run, rows, answers)
+    assert calls == [len(suite)]*2 and r['safety']['judge'].endswith(':counted') and r['safety']['agreement']['agreed'] < .9 and r['safety']['lost'] == []
+    report_of(run, rows, answers)
+    assert len(calls) == 2
+    run.config.evaluation.judge = 'nobody'
+    with pytest.raises(MedqaError, match="evaluation.judge = 'nobody' cannot be had"): report_of(run, rows, answers)
+
+def test_answers_to_other_questions_are_named(run):
+    "A key that is unknown, missing or there twice; answers and references that are not as many"
+    rows,answers = said_by(run, **{s:(lambda a, i: a[:80]) for s in ('base', 'tuned', 'nearest', 'lead')})
+    run.config.evaluation.safety = False
+    for bad in (answers['tuned'][1:], answers['tuned'].assign(key=lambda t: t.key.where(t.index > 0, 'other#1')), pd.concat([answers['tuned'], answers['tuned'][:1]])):
+        with pytest.raises(MedqaError, match=r"tuned: \d questions are unknown, unanswered or answered twice"): report_of(run, rows, {**answers, 'tuned':bad})
+    from medqa_nb.core.metrics import score_table
+    with pytest.raises(MedqaError, match='2 answers and 1 references'): score_table(['a', 'b'], ['x', 'y'], ['x'])
+
 def test_reviews_come_back(run):
     "A filled sheet appears in the report, and what the expert lists is what answers are scored against"
     from medqa_nb.core.review import axes, blank_sheet, write_sheet
@@ -91,6 +142,10 @@ def test_reviews_come_back(run):
     rows = pick_questions(read_table(run.path('data', 'test.parquet')), 12, run.config.run.seed)
     answers = {s:read_table(run.path('evaluation', s, 'generations.parquet')).set_index('key').answer for s in ('base', 'tuned')}
     sheet = blank_sheet(rows[:6], answers, run.config.run.seed, 'ann')
+    sheet[1]['must_have'] = 'An expert who only annotates blocks nothing'
+    write_sheet(run.path('evaluation', 'reviews', 'ann.csv'), sheet)
+    half = evaluate_run(run, quiet)
+    assert half['review'] is None and any(o.startswith('Reviews are not counted yet') for o in half['notes'])
     for o in sheet: o.update({a:c[0] for a,(_,c,_) in axes.items()}); o['preference'] = 'left' if o['side'] == 'left' else ''
     sheet[0]['must_have'] = 'Nobody would ever say quixotic zeppelin'
     write_sheet(run.path('evaluation', 'reviews', 'ann.csv'), sheet)

@@ -15,6 +15,23 @@ def test_coverage(design):
     assert small <= .10 # a share of 5% exceeds this once in ten thousand
     assert uniform is None or uniform > 1e-3
 
+def test_rare_events():
+    "A rate of 2% in 20 groups, mostly not seen at all: the bootstrap alone covers it three times in four, the report's interval always often enough"
+    from medqa_nb.core.statistics import cluster_bootstrap
+    mean,difference,*_ = intervals.simulate('20 groups, rare', 200, 300)
+    assert mean >= .95 and difference >= .95
+    alone = [cluster_bootstrap(*intervals.drawn(np.random.default_rng([i, 7]), '20 groups, rare'), 300, i)['ci95'] for i in range(200)]
+    assert np.mean([lo <= .02 <= hi for lo,hi in alone]) < .85
+
+def test_two_groups():
+    "A resample that holds one group twice has no error but rounding, and must not blow up the interval: Student's t with one degree of freedom"
+    from medqa_nb.core.statistics import cluster_bootstrap
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        v,g = rng.normal(.2, .05, 11),np.arange(11) > 6
+        lo,hi = cluster_bootstrap(v, g, 200, i)['ci95']
+        assert hi - lo < 12.8*2*np.ptp([v[g].mean(), v[~g].mean()])
+
 def test_the_check_can_fail():
     "Questions counted as independent are not covered, and p values that lean to one side are noticed"
     from medqa_nb.core.statistics import cluster_bootstrap

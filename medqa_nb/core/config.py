@@ -220,6 +220,7 @@ class EvaluationSettings(Section):
         nli:text()='MoritzLaurer/DeBERTa-v3-base-mnli-fever-anli', # Who judges statements: folder or hub name of an NLI model, or lexical, which needs none
         bertscore:text(optional=True)='microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract', # Folder or hub name of the model of BERTScore; null leaves it out
         safety:flag()=True, # Ask base and tuned the safety suite, too?
+        judge:text()='rules', # Who judges the safety suite: rules, or module:function of a language model, from a list of texts to a list of replies
         forgetting:listing()=['forgetting_knowledge', 'forgetting_instructions'], # Tasks of lm-evaluation-harness that base and tuned are compared on; empty leaves it out
         resamples:whole(100, 10**6)=2000): # Bootstrap and permutation resamples
         store_attr()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .entities import quantities, sentence_spans
 from .files import MedqaError, assets
-from .metrics import stems, text_of
+from .metrics import paired, stems, text_of
 from .negation import is_negated, negated_spans
 from .vocabulary import Terms, fold
 
@@ -203,9 +203,7 @@ def faithfulness(answers, references, # Parallel texts, None or NaN for none
     must_have=None): # For each answer: statements of an expert, or None
     "For each answer a dict of completeness, contradicted, unsupported, missing; None where there is nothing to judge"
     import numpy as np
-    answers,references = list(map(text_of, answers)),list(map(text_of, references))
-    if len(answers) != len(references): raise MedqaError(f'{len(answers)} answers and {len(references)} references: give one for each')
-    pairs,at = [],[]
+    (answers,references),pairs,at = paired(answers, references),[],[]
     def ask(premise, ss):
         pairs.extend((premise, s) for s in ss if premise.strip())
         return slice(len(pairs) - len(ss)*bool(premise.strip()), len(pairs)), len(ss)

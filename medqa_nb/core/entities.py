@@ -16,7 +16,7 @@ from collections import defaultdict
 from functools import cache
 
 from .files import MedqaError
-from .metrics import text_of
+from .metrics import paired, text_of
 from .negation import is_negated, negated_spans, sentence_end
 from .vocabulary import Terms, fold, one, term_of
 
@@ -197,6 +197,6 @@ def medical_table(keys, # Key of each question
     expert=None):        # {key: lists}
     "Scores in long form: a DataFrame with key, metric, value (NaN where there is nothing to find)"
     import pandas as pd
-    rows = zip(keys, answers, references, questions if questions is not None else ['']*len(keys), strict=True)
+    rows = zip(keys, *paired(answers, references), questions if questions is not None else ['']*len(keys), strict=True)
     each = [(k, medical_scores(a, r, terms, q, (expert or {}).get(k))) for k,a,r,q in rows]
     return pd.DataFrame([(k, m, v) for k,s in each for m,v in s.items()], columns=['key', 'metric', 'value']).astype(dict(value=float))

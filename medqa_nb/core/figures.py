@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/figures.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'WORSE', 'canvas', 'save', 'funnel_figure', 'leakage_figure', 'types_figure', 'lengths_figure',
-           'loss_curve', 'error_bars', 'named', 'systems_figure', 'difference_colour', 'draw_differences', 'forest',
-           'parts_figure', 'length_scores', 'length_histogram']
+           'loss_curve', 'error_bars', 'named', 'systems_figure', 'difference_colour', 'reach', 'draw_differences',
+           'forest', 'parts_figure', 'length_scores', 'length_histogram']
 
 # %% ../../nbs/core/18_figures.ipynb #c2c4a4f2
 from .files import write_with
@@ -127,27 +127,36 @@ def systems_figure(systems, # {system: {metric: {mean, ci95}}}, as in the report
 
 # %% ../../nbs/core/18_figures.ipynb #0f3ceb65
 def difference_colour(name, d): # Metric or anything else; {ci95}
-    "Blue for better, red for worse, grey where the interval contains zero or is unknown"
+    "Blue for better, red for worse, grey where the interval contains zero or is unknown, or the verdict is that nobody can tell"
     lo,hi = d['ci95']
-    if lo is None or lo <= 0 <= hi or not sign(name): return COLOURS['base']
+    if lo is None or lo <= 0 <= hi or not sign(name) or d.get('verdict') == 'cannot tell': return COLOURS['base']
     return COLOURS['tuned'] if lo*sign(name) > 0 else WORSE
+
+def reach(differences, # {name: {mean, ci95}}
+    metric=None):      # As `draw_differences`
+    "How far from zero the axis goes: to all means and all intervals that tell; of the others, the longest run out of the picture"
+    ends = [[abs(v) for v in (o['mean'], *o['ci95']) if v is not None] for o in differences.values() if o['mean'] is not None]
+    if not ends: return .01
+    tells = [max(map(abs, o['ci95'])) for n,o in differences.items() if difference_colour(metric or n, o) != COLOURS['base']]
+    far = sorted(map(max, ends))
+    return max(.01, 1.1*min(far[-1], max(2*far[len(far)//2], *tells, *(o[0] for o in ends))))
 
 def draw_differences(ax, differences, # Axes; {name: {mean, ci95}}
     metric=None):                     # What the numbers are, where names are not metrics
     "Points and intervals around zero, the first on top"
     for y,(n,d) in enumerate(differences.items()):
+        if d['mean'] is None: continue
         mean,err = error_bars([d])
-        ax.errorbar(mean, [y], xerr=err, fmt='o', ms=5, lw=2, capsize=3, color=difference_colour(metric or n, d))
+        ax.errorbar(mean, [y], xerr=err, fmt='o', ms=5, lw=2, capsize=3, color=difference_colour(metric or n, d), mfc='white' if None in d['ci95'] else None)
     ax.axvline(0, color='#777777', lw=.8)
-    if max(map(abs, ax.get_xlim())) < .01: ax.set_xlim(-.01, .01) # nothing moved
-    ax.set_ylim(len(differences) - .4, -.6)
+    ax.set(xlim=[s*reach(differences, metric) for s in (-1, 1)], ylim=(len(differences) - .4, -.6))
 
 def forest(differences, # {name: {mean, ci95}}
     title='Tuned minus base, 95% interval', # Title
     skip=('length',),   # Names on another scale are left out
     metric=None):       # What the numbers are, where names are not metrics
     "A Figure of differences with their intervals around zero"
-    known = {k:d for k,d in differences.items() if k not in skip and None not in d['ci95']}
+    known = {k:d for k,d in differences.items() if k not in skip and d['mean'] is not None}
     fig,ax = canvas(title, h=.8 + .3*len(known))
     draw_differences(ax, known, metric)
     ax.set_yticks(range(len(known)), [named(n) for n in known])
@@ -163,7 +172,7 @@ def parts_figure(parts, # {part: {metric: {mean, ci95}}}, differences
     plt.close(fig)
     fig.suptitle(title, x=.01, ha='left', fontsize=10, fontweight='bold')
     for ax,m in zip(axes[0], metrics):
-        draw_differences(ax, {p:o[m] if o[m]['mean'] is not None else dict(mean=float('nan'), ci95=[None, None]) for p,o in parts.items()}, m)
+        draw_differences(ax, {p:o[m] for p,o in parts.items()}, m)
         ax.set_title(named(m), fontsize=9); ax.tick_params(labelsize=8); ax.grid(alpha=.25)
         ax.spines[['top', 'right']].set_visible(False); ax.locator_params(axis='x', nbins=4)
     axes[0][0].set_yticks(range(len(parts)), list(parts))
@@ -178,6 +187,8 @@ def length_scores(lengths, scores, # {system: words of each answer}; {system: sc
     for name in scores:
         x,y = np.asarray(lengths[name], float),np.asarray(scores[name], float)
         x,y = x[y == y],y[y == y]
+        if not len(x): continue
+        x = np.minimum(x, np.quantile(x, .99))
         ax.scatter(x, y, s=5, alpha=.35, color=COLOURS.get(name), lw=0)
         fifths = [o for o in np.array_split(np.argsort(x, kind='stable'), 5) if len(o)]
         ax.plot([np.median(x[o]) for o in fifths], [np.median(y[o]) for o in fifths], 'o-', ms=4, lw=1.5, color=COLOURS.get(name), label=name)
@@ -190,10 +201,11 @@ def length_histogram(lengths, # {name: numbers of words}
     "A Figure of the distribution of answer lengths, one line a system"
     import numpy as np
     fig,ax = canvas('Words in an answer')
-    longest = max((max(v, default=0) for v in map(list, lengths.values())), default=0)
+    longest = max((np.quantile(v, .99) for v in map(list, lengths.values()) if v), default=0) # one endless answer must not flatten the rest
     edges = np.linspace(0, max(longest, 1), bins + 1)
     for name,v in lengths.items():
-        ax.hist(list(v), edges, histtype='step', lw=1.8, color=COLOURS.get(name), label=name)
+        ax.hist(np.minimum(v, edges[-1]), edges, histtype='step', lw=1.8, color=COLOURS.get(name), label=name)
+    ax.set_xlabel('words; the longest 1% stand in the last bar', fontsize=9)
     ax.set_ylabel('answers', fontsize=9)
     ax.legend(frameon=False, fontsize=8)
     return fig

@@ -6,14 +6,14 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/generation.html.md"""
 
 # %% auto #0
 __all__ = ['read_answer', 'answer_batch', 'full_card', 'answer_fitting', 'room', 'behind', 'make_batches', 'plain_answers',
-           'fast_answers', 'answer_stream', 'answers', 'read_lines', 'add_lines', 'at_most', 'generate_to']
+           'fast_answers', 'answer_stream', 'answers', 'read_lines', 'add_lines', 'at_most', 'Progress', 'generate_to']
 
 # %% ../../nbs/core/15_generation.ipynb #8f06fdcf
 import json, os, time
 from pathlib import Path
 
 from .chat import prompt_ids, stop_ids
-from .files import MedqaError, failed_write, write_table, write_whole
+from .files import MedqaError, failed_write, read_json, write_json, write_table, write_whole
 from .profiles import detect
 
 # %% ../../nbs/core/15_generation.ipynb #d6782306
@@ -183,6 +183,30 @@ def at_most(f, # Function
         last = time.monotonic()
         f(*args)
     return g
+
+# %% ../../nbs/core/15_generation.ipynb #44013a16
+class Progress:
+    "Lines and counts of the stage: said, and kept in a file"
+    def __init__(self, path, # progress.json of the stage
+        say):                # Called with each line
+        self.path,self.say,self.at = path,say,0.
+        self.now = dict(state='working', done=0, total=None, unit='answers', lines=[])
+    def __call__(self, line): # Text
+        self.say(line)
+        self.now['lines'] = [*self.now['lines'], line][-5:]
+        self.write()
+    def count(self, done, total, unit): # How many of how many of what
+        "Note a count"
+        self.now.update(done=done, total=total, unit=unit)
+        if time.monotonic() - self.at > 1: self.write()
+    def write(self, **last): # What else is new
+        "On disk when it returns"
+        self.at = time.monotonic()
+        self.now.update(last)
+        write_json(self.path, dict(self.now, time=time.time()))
+    def __enter__(self): self.write(); return self
+    def __exit__(self, kind, e, _):
+        self.write(state='stopped' if kind else 'done', lines=[*self.now['lines'], *([str(e) or kind.__name__] if kind else [])][-5:])
 
 # %% ../../nbs/core/15_generation.ipynb #03025eb3
 def generate_to(path, # generations.parquet to write; its lines are kept beside it as generations.jsonl

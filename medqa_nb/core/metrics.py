@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/metrics.html.md"""
 
 # %% auto #0
 __all__ = ['METRICS', 'Stems', 'stems', 'Words', 'rouge_words', 'rouge_scorer', 'common_length', 'chrf_scorer', 'bleu_scorer',
-           'text_of', 'score', 'score_table', 'overlap', 'as_metric']
+           'text_of', 'paired', 'score', 'score_table', 'overlap', 'as_metric']
 
 # %% ../../nbs/core/16_metrics.ipynb #290789e4
 from functools import cache, lru_cache
@@ -70,6 +70,12 @@ def text_of(s): # Text, None or NaN
     if not isinstance(s, str): raise MedqaError(f'an answer is a {type(s).__name__} ({str(s)[:40]}): give text')
     return s
 
+def paired(answers, references): # Parallel texts, None or NaN for none
+    "Both as lists of texts; a MedqaError where their numbers differ"
+    answers,references = list(map(text_of, answers)),list(map(text_of, references))
+    if len(answers) != len(references): raise MedqaError(f'{len(answers)} answers and {len(references)} references: give one for each')
+    return answers, references
+
 def score(answer, # What a system said, None or NaN for nothing
     reference):   # What the source says
     "F-measures of ROUGE, chrF and BLEU from 0 to 1 (NaN for a blank reference), and the answer's length in words"
@@ -86,7 +92,7 @@ def score_table(keys,    # Key of each question
     answers, references): # Parallel texts
     "Scores in long form: a DataFrame with key, metric, value"
     import pandas as pd
-    each = [(k, score(a, r)) for k,a,r in zip(keys, answers, references, strict=True)]
+    each = [(k, score(a, r)) for k,a,r in zip(keys, *paired(answers, references), strict=True)]
     return pd.DataFrame([(k, m, v) for k,s in each for m,v in s.items()], columns=['key', 'metric', 'value'])
 
 # %% ../../nbs/core/16_metrics.ipynb #8f6a847a

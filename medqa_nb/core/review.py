@@ -7,8 +7,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/review.html.md"""
 # %% auto #0
 __all__ = ['order', 'yes_no', 'no_yes', 'axes', 'preferences', 'annotations', 'columns', 'sides', 'blank_sheet', 'write_sheet',
            'choices', 'checked_row', 'sheet_reader', 'read_sheet', 'safe_name', 'open_sheet', 'to_do', 'Review',
-           'read_reviews', 'alpha', 'reviewer_agreement', 'best_share', 'preferred_share', 'review_summary',
-           'expert_references']
+           'Unfinished', 'read_reviews', 'alpha', 'reviewer_agreement', 'best_share', 'preferred_share',
+           'review_summary', 'expert_references']
 
 # %% ../../nbs/core/33_review.ipynb #38eed952
 import csv, io, re
@@ -209,6 +209,9 @@ class Review:
         display(self.box)
 
 # %% ../../nbs/core/33_review.ipynb #a4689c6d
+class Unfinished(MedqaError):
+    "There is no judgement yet that could be counted"
+
 def read_reviews(folder, # Folder of the sheets
     systems, seed,       # Two names; the seed that they were drawn with
     keys=None):          # Known keys, if others are a mistake
@@ -221,7 +224,7 @@ def read_reviews(folder, # Folder of the sheets
             out += [(path.stem, r['key'], who[r['side']], a, r[a]) for a in axes if r[a]]
             if r['side'] == 'left' and r['preference']:
                 out += [(path.stem, r['key'], who.get(r['preference'], 'neither'), 'preferred', 'yes')]
-    if not out: raise MedqaError(f'{folder} holds no judgement: fill in a form or a sheet first')
+    if not out: raise Unfinished(f'{folder} holds no judgement: fill in a form or a sheet first')
     if bad := keys is not None and sorted({o[1] for o in out} - set(keys)):
         raise MedqaError(f'{folder}: {len(bad)} keys are unknown, the first {bad[0]}: give sheets of this run')
     return pd.DataFrame(out, columns=['reviewer', 'key', 'system', 'axis', 'value'])
@@ -282,7 +285,7 @@ def review_summary(reviews, # From `read_reviews`
         o = paired_difference(w[tuned], w[base], w.index, resamples, seed)
         out.append({'axis':a, base:w[base].mean(), tuned:w[tuned].mean(), 'difference':o['mean'],
                     'low':o['ci95'][0], 'high':o['ci95'][1], 'p':o['p'], 'questions':len(w)})
-    if not out: raise MedqaError(f'no question has judgements on both {base} and {tuned}: finish a question first')
+    if not out: raise Unfinished(f'no question has judgements on both {base} and {tuned}: finish a question first')
     for r,p in zip(out, holm([r['p'] for r in out])): r['p_holm'] = p
     return pd.DataFrame(out).set_index('axis')
 

@@ -13,7 +13,7 @@ from collections import Counter
 from functools import lru_cache
 
 from .files import MedqaError
-from .metrics import text_of
+from .metrics import paired, text_of
 
 # %% ../../nbs/core/34_semantic.ipynb #3cac0b7d
 BERT,LAYER = 'microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract',9
@@ -88,8 +88,7 @@ def bert_scores(answers, references, # Parallel texts, None or NaN for none
     progress=None):          # Called with (parts done, all parts)
     "[(precision, recall, F1)]: zeros for an empty answer, None for a blank reference"
     model,tok = bert(name, layer, device)
-    answers,references = [text_of(s).strip() for s in answers],[text_of(s).strip() for s in references]
-    if len(answers) != len(references): raise MedqaError(f'{len(answers)} answers and {len(references)} references: give one for each')
+    answers,references = ([s.strip() for s in o] for o in paired(answers, references))
     texts = sorted({*answers, *references} - {''})
     known = dict(zip(texts, vectors(model, tok, texts, layer, batch, progress)))
     weights,marks = idf_weights(tok, references) if idf else None,{tok.cls_token_id, tok.sep_token_id}
