@@ -113,6 +113,7 @@ def row(self:Form, f): # `Field`; returns its widgets
     "Label, field, help, and room for a complaint"
     import ipywidgets as W
     w = widget_for(f, getattr(getattr(self.run.config, f.section), f.name))
+    w.add_class(f'medqa-{f.section}-{f.name}') # a name for style sheets and for tests
     self.widgets[f.section, f.name],self.said[f.section, f.name] = w,W.HTML()
     w.observe(lambda c: self.busy or self.change(f, c['new']), 'value')
     beside = W.VBox([W.HTML(help_html(f)), self.said[f.section, f.name]], layout=W.Layout(flex='1 1 18em', min_width='0'))
