@@ -102,14 +102,16 @@ def do_plan(a):
     if less := cheapest(plan): print(f'cheapest: {less["gpu"]}, {less["units"]:.1f} units in {less["hours"]:.1f} h')
 
 def do_status(a):
-    "What is done in a run, and what of a training is safe"
-    from medqa_nb.core.live import clock, durable_lines, progress
+    "How far each stage of a run is, from its files: steps, answers, batches, and what is safe where"
+    from medqa_nb.core.live import Board
     from medqa_nb.flows import status
     run = open_run(a, exist=True)
-    print(run); print(status(run).to_string(index=False))
-    if (o := progress(run.path('training')))['step']:
-        print(f'training: step {o["step"]} of {o["steps"]}, loss {o["loss"]:.3f}' + ('' if o['done'] else f', {clock(o["seconds_left"])} left'))
-        for t in durable_lines(o['publication']): print(f'  {t}')
+    board,resumes = Board(run),status(run).set_index('stage').state['training']
+    print(run); print(board)
+    if resumes.startswith('interrupted'): print(f'training: {resumes}')
+    while a.watch and any(o['state'] in ('working', 'waiting') for o in board.read().values()):
+        time.sleep(a.watch)
+        print(('\x1b[2J\x1b[H' if sys.stdout.isatty() else '') + str(board), flush=True)
 
 # %% ../nbs/08_cli.ipynb #85c2a740
 def do_stage(name, # Name of a stage
@@ -181,7 +183,7 @@ COMMANDS = dict(
     compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml'),
     release=(do_stage('release'), 'medqa release'),
     run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz\nmedqa run --set budget.units=20 --set gpu.release=true'),
-    status=(do_status, 'medqa status --run mine'))
+    status=(do_status, 'medqa status --run mine\nmedqa status --watch 5'))
 
 ABOUT = dict(data='clean the sources and split them without leaks', augment='add rows to the training split',
     train='train the adapter, or go on where it stopped', evaluate='answer held-out questions with base and adapter, and compare',
@@ -208,6 +210,7 @@ def parser(): # Returns the parser of `medqa`
         p.add_argument('--config', help='YAML file with any part of run.yaml')
         p.add_argument('--set', action='append', metavar='SECTION.KEY=VALUE', help='any setting; repeatable')
         if name in ('data', 'run'): p.add_argument('--source', action='append', help='sample, medquad, a folder, an archive, a URL, hf:lavita/MedQuAD, askdocs:FILE, csv:FILE or jsonl:FILE; repeatable')
+        if name == 'status': p.add_argument('--watch', type=float, metavar='SECONDS', help='look again every so many seconds while a stage works')
         if name == 'train':
             p.add_argument('--rehearse', action='store_true', help='some minutes of the whole way on this machine first: longest rows, a kill, publication, resume, two answers')
             p.add_argument('--lora_rank', help='rank of the adapter')

@@ -19,6 +19,7 @@ def lab(tmp_path_factory):
     d = tmp_path_factory.mktemp('lab'); root = d/'runs'; root.mkdir()
     notebook(d/'forms.ipynb', OPEN, "Form(run, 'gpu', 'budget', 'lora', listen=Estimate)", f'Form(run, *{REST})')
     with jupyter(d, MEDQA_ROOT=str(root), HF_HUB_OFFLINE='1') as at, page(viewport=dict(width=1400, height=1800)) as pg:
+        pg.set_default_timeout(20_000)
         run_all(pg, at('forms.ipynb'))
         pg.wait_for_selector('.medqa-release-name', timeout=90_000)
         yield pg, root/'browser'
@@ -40,8 +41,10 @@ def another(f, v): # Field; its value. Returns another value, and the keys that 
     if kind == 'list': i = f.choices.index(v); return (f.choices[i-1], ['ArrowUp']) if i else (f.choices[1], ['ArrowDown'])
     if kind == 'doubling': s = steps_of(f, v); return s[s.index(v) + 1], ['ArrowRight']
     if kind == 'slider': return round(v + .01, 2), ['ArrowRight']
-    new = {'whole':v and v - 1 or 1, 'number':(v or 2)/2, 'listing':['a', 'b'], 'mapping':{'rank':[8]}}.get(f.kind, 'browser' if f.name == 'name' else 'other')
-    return new, {'listing':'a, b', 'mapping':'{rank: [8]}'}.get(f.kind, str(new))
+    if f.kind == 'listing': return ['a', 'b'], 'a, b'
+    if f.kind == 'mapping': return {'rank':[8]}, '{rank: [8]}'
+    new = v - 1 if f.kind == 'whole' and v else (v or 2)/2 if f.kind == 'number' else 1 if f.kind == 'whole' else 'browser' if f.name == 'name' else 'other'
+    return new, str(new)
 
 def check_arrived(run, want):
     wrong = lambda: {k:(settings(run)[k[0]][k[1]], v) for k,v in want.items() if settings(run)[k[0]][k[1]] != v}
