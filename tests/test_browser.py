@@ -24,14 +24,17 @@ def lab(tmp_path_factory):
         pg.wait_for_selector('.medqa-release-name', timeout=90_000)
         yield pg, root/'browser'
 
-def settings(run): return Config().update(load_config(run/'run.yaml')).to_dict()
+def settings(run, read={}):
+    "What run.yaml says, parsed once for each content"
+    if (text := (run/'run.yaml').read_text()) not in read: read.clear(); read[text] = Config().update(load_config(run/'run.yaml')).to_dict()
+    return read[text]
 
 def place(k): return '.medqa-' + '-'.join(k)
 
-def wait_until(check, what, seconds=30):
-    for _ in range(20*seconds):
+def wait_until(check, what, seconds=60):
+    for _ in range(5*seconds):
         if check(): return
-        time.sleep(.05)
+        time.sleep(.2)
     raise AssertionError(what())
 
 def another(f, v): # Field; its value. Returns another value, and the keys that choose it
@@ -55,11 +58,12 @@ def test_by_keyboard(lab):
     pg,run = lab
     for more in pg.locator('.widget-toggle-button').all(): more.focus(); pg.keyboard.press('Space')
     pg.locator(place(('evaluation', 'resamples'))).wait_for()
-    now,want = settings(run),{}
+    now,want,way = settings(run),{},[]
     pg.locator(place(('gpu', 'profile'))).locator('select').focus()
     for _ in range(3*len(FIELDS)):
         name = pg.evaluate('(e => { const b = e.closest("[class*=medqa-]"); return b && !e.classList.contains("widget-readout") && !e.hasAttribute("contenteditable") ? [...b.classList].find(c => c.startsWith("medqa-")) : null })(document.activeElement)')
         k = tuple(name.split('-')[1:]) if name else None
+        way.append(name or pg.evaluate('document.activeElement.tagName + " " + document.activeElement.className'))
         if k and k not in want:
             want[k],keys = another(FIELDS[k], now[k[0]][k[1]])
             if isinstance(keys, str): pg.keyboard.press('Control+a'); pg.keyboard.type(keys)
@@ -67,7 +71,7 @@ def test_by_keyboard(lab):
                 for key in keys: pg.keyboard.press(key)
         pg.keyboard.press('Tab')
         if len(want) == len(FIELDS): break
-    assert set(want) == set(FIELDS), f'not reached by Tab: {sorted(set(FIELDS) - set(want))}'
+    assert set(want) == set(FIELDS), f'not reached by Tab: {sorted(set(FIELDS) - set(want))}; the way ended {way[-12:]}'
     check_arrived(run, want)
 
 def test_by_mouse(lab):

@@ -21,8 +21,8 @@ CSS = '''
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .page{display:grid;grid-template-columns:170px minmax(0,60rem) 190px;gap:2.5rem;max-width:92rem;margin:auto;padding:1.5rem}
 header{display:flex;gap:1rem;align-items:center;max-width:92rem;margin:auto;padding:.6rem 1.5rem;border-bottom:1px solid var(--line)}header>a{font-weight:700;color:var(--fg)}
-header input{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--edge);border-radius:6px;padding:.25rem .7rem;width:min(20rem,45vw)}
-header form{position:relative;margin-left:auto}#hits{position:absolute;right:0;z-index:2;width:min(34rem,92vw);max-height:70vh;overflow:auto;margin:.3rem 0 0;padding:0;list-style:none;background:var(--bg);border-radius:6px}
+header input{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--edge);border-radius:6px;padding:.25rem .7rem;width:100%}
+header form{position:relative;margin-left:auto;flex:0 1 20rem;min-width:0}#hits{position:absolute;right:0;z-index:2;width:min(34rem,92vw);max-height:70vh;overflow:auto;margin:.3rem 0 0;padding:0;list-style:none;background:var(--bg);border-radius:6px}
 #hits:not(:empty){border:1px solid var(--edge);box-shadow:0 6px 24px #0004}#hits a{display:block;padding:.4rem .8rem;color:var(--fg)}#hits a:hover,#hits a:focus{background:var(--soft)}#hits small{display:block;color:var(--dim)}
 #menu{display:none;font:inherit;color:inherit;background:var(--soft);border:1px solid var(--edge);border-radius:6px;padding:.25rem .7rem}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;background:var(--bg)}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
@@ -32,14 +32,14 @@ nav a.here{color:var(--fg);font-weight:600}nav b{display:block;margin:.9rem 0 .2
 h1{line-height:1.2;margin-top:0}h2{margin-top:2.2rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
 blockquote{margin:0 0 1.2rem;color:var(--dim);border-left:3px solid var(--line);padding-left:1rem}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow:auto;font-size:.83rem;line-height:1.45}
-code{font-family:ui-monospace,monospace;font-size:.88em}.out pre{background:none;border-style:dashed}
+code{font-family:ui-monospace,monospace;font-size:.88em;overflow-wrap:anywhere}pre code{overflow-wrap:normal}.out pre{background:none;border-style:dashed}
 table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}table,tr{border:0}col{width:auto!important}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
 img{max-width:100%}.out img{background:#fff;border-radius:6px}details summary{cursor:pointer;color:var(--dim);font-size:.85rem}
 .doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}.doc p,.doc table{margin:.3rem 0}.doc :target,.doc:target{background:var(--soft)}
 .where,footer{font-size:.85rem;color:var(--dim)}footer{display:flex;justify-content:space-between;margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}
 span.kw,span.cf,span.im{color:#b0307a}span.st{color:#1f6b33}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#964a00}
 @media(prefers-color-scheme:dark){span.kw,span.cf,span.im{color:#f08ac0}span.st{color:#8ecf9b}span.dv,span.fl{color:#f0b070}}
-@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none;columns:2}nav.toc{display:none}#menu{display:block}.closed{display:none}.page{padding:1rem}header{padding:.6rem 1rem}}
+@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none;columns:2}nav.toc{display:none}#menu{display:block}.closed{display:none}.page{padding:1rem}header{padding:.6rem 1rem}main{overflow-wrap:anywhere}}
 '''
 JS = '''
 const box = document.getElementById('q'), hits = document.getElementById('hits'), menu = document.getElementById('menu'), pages = document.getElementById('pages'), root = document.body.dataset.root
@@ -176,7 +176,8 @@ def page(path, pages, names):
     colab = URLS['Repository'].replace('https://github.com', 'https://colab.research.google.com/github')
     nb = f'blob/{TAG}/nbs/{path.relative_to(ROOT/"nbs").as_posix()}'
     where = f'<p class="where"><a href="{colab}/{nb}">Open in Colab</a> · <a href="{URLS["Repository"]}/{nb}">This notebook on GitHub</a></p>'
-    body = link_names(body, names, up)
+    body = link_names(body, names, up).replace('<th></th>', '<td></td>')
+    body = re.sub(r'<img[^>]*colab-badge[^>]*>', 'Open in Colab', body) # the badge is a picture of another site
     if rel.stem != 'index': body = body.replace('</h1>', '</h1>\n' + where, 1)
     step = lambda j,form: f'<a href="{up}{pages[j][0].as_posix()}">{form.format(html.escape(pages[j][1]))}</a>' if 0 <= j < len(pages) else '<span></span>'
     foot = f'<footer>{step(i-1, "← {}")}<span>not medical advice</span>{step(i+1, "{} →")}</footer>'
