@@ -73,6 +73,7 @@ def do_demo(a):
     for o in r['alarms']: print(f'alarm: {o}')
     print(f'report: {home(run.path("evaluation", "report.html"))}   ({time.time()-t0:.0f} s)')
 
+# %% ../nbs/08_cli.ipynb #1ea6a7d3
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"
     from medqa_nb.core.doctor import doctor
@@ -101,6 +102,7 @@ def do_plan(a):
     for k,v in plan['reasons'].items(): print(f'{k} {shown(plan[k])}: {v}')
     if less := cheapest(plan): print(f'cheapest: {less["gpu"]}, {less["units"]:.1f} units in {less["hours"]:.1f} h')
 
+# %% ../nbs/08_cli.ipynb #8507e7b7
 def do_status(a):
     "How far each stage of a run is, from its files: steps, answers, batches, and what is safe where"
     from medqa_nb.core.live import Board
@@ -132,6 +134,7 @@ def do_stage(name, # Name of a stage
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
 
+# %% ../nbs/08_cli.ipynb #b328df8a
 def rehearsed(run): # `Run`; returns the exit status
     "The rehearsal, and the plan that it corrected"
     from medqa_nb.training import rehearse
@@ -145,6 +148,7 @@ def call(f, name, run): # A stage's function; its name; the run
     "Call a stage with what it takes to report progress"
     return f(run, say=lambda s: print(s, flush=True), progress=Ticker()) if name == 'training' else f(run)
 
+# %% ../nbs/08_cli.ipynb #f2cc93e3
 def unread(broken,  # Names of files that could not be read
            most=3): # Named one by one
     "Lines about files that could not be read"
@@ -189,6 +193,7 @@ ABOUT = dict(data='clean the sources and split them without leaks', augment='add
     train='train the adapter, or go on where it stopped', evaluate='answer held-out questions with base and adapter, and compare',
     compare='compare LoRA settings over several seeds', release='write the adapter and its model card')
 
+# %% ../nbs/08_cli.ipynb #12c4382d
 class Parser(argparse.ArgumentParser):
     "A parser whose complaint is one line"
     def error(self, message): raise MedqaError(f'{message} (see {self.prog} --help)')

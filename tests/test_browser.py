@@ -53,25 +53,30 @@ def check_arrived(run, want):
     wrong = lambda: {k:(settings(run)[k[0]][k[1]], v) for k,v in want.items() if settings(run)[k[0]][k[1]] != v}
     wait_until(lambda: not wrong(), wrong)
 
+LAST = [('lora', 'modules_to_save'), (REST[-2], fields(REST[-2])[-1].name)] # of each form: the last expert's setting
+FOCUSED = '''(e => { const b = e.closest("[class*=medqa-]"), readout = e.classList.contains("widget-readout") || e.hasAttribute("contenteditable")
+    return b && !readout ? [...b.classList].find(c => c.startsWith("medqa-")) : e.tagName + " " + e.className })(document.activeElement)'''
+
 def test_by_keyboard(lab):
     "Tab reaches every setting of every section, experts' ones behind their button, too; arrows, space and typing change it"
     pg,run = lab
     for more in pg.locator('.widget-toggle-button').all(): more.focus(); pg.keyboard.press('Space')
     pg.locator(place(('evaluation', 'resamples'))).wait_for()
     now,want,way = settings(run),{},[]
-    pg.locator(place(('gpu', 'profile'))).locator('select').focus()
-    for _ in range(3*len(FIELDS)):
-        name = pg.evaluate('(e => { const b = e.closest("[class*=medqa-]"); return b && !e.classList.contains("widget-readout") && !e.hasAttribute("contenteditable") ? [...b.classList].find(c => c.startsWith("medqa-")) : null })(document.activeElement)')
-        k = tuple(name.split('-')[1:]) if name else None
-        way.append(name or pg.evaluate('document.activeElement.tagName + " " + document.activeElement.className'))
-        if k and k not in want:
-            want[k],keys = another(FIELDS[k], now[k[0]][k[1]])
-            if isinstance(keys, str): pg.keyboard.press('Control+a'); pg.keyboard.type(keys)
-            else:
-                for key in keys: pg.keyboard.press(key)
-        pg.keyboard.press('Tab')
-        if len(want) == len(FIELDS): break
-    assert set(want) == set(FIELDS), f'not reached by Tab: {sorted(set(FIELDS) - set(want))}; the way ended {way[-12:]}'
+    for first in (('gpu', 'profile'), ('run', 'name')): # the first field of each form
+        pg.locator(place(first)).locator('select, input').first.focus()
+        for _ in range(2*len(FIELDS)):
+            name = pg.evaluate(FOCUSED)
+            way.append(name)
+            k = tuple(name.split('-')[1:]) if name.startswith('medqa-') else None
+            if k and k not in want:
+                want[k],keys = another(FIELDS[k], now[k[0]][k[1]])
+                if isinstance(keys, str): pg.keyboard.press('Control+a'); pg.keyboard.type(keys)
+                else:
+                    for key in keys: pg.keyboard.press(key)
+            pg.keyboard.press('Tab')
+            if not name or k in LAST: break
+    assert set(want) == set(FIELDS), f'not reached by Tab: {sorted(set(FIELDS) - set(want))}; the way was {way}'
     check_arrived(run, want)
 
 def test_by_mouse(lab):

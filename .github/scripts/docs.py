@@ -178,7 +178,7 @@ def page(path, pages, names):
     where = f'<p class="where"><a href="{colab}/{nb}">Open in Colab</a> · <a href="{URLS["Repository"]}/{nb}">This notebook on GitHub</a></p>'
     body = link_names(body, names, up).replace('<th></th>', '<td></td>')
     body = re.sub(r'<img[^>]*colab-badge[^>]*>', 'Open in Colab', body) # the badge is a picture of another site
-    if rel.stem != 'index': body = body.replace('</h1>', '</h1>\n' + where, 1)
+    if rel.stem != 'index': body = re.sub(r'<p><a [^>]*>Open in Colab</a></p>', '', body, count=1).replace('</h1>', '</h1>\n' + where, 1)
     step = lambda j,form: f'<a href="{up}{pages[j][0].as_posix()}">{form.format(html.escape(pages[j][1]))}</a>' if 0 <= j < len(pages) else '<span></span>'
     foot = f'<footer>{step(i-1, "← {}")}<span>not medical advice</span>{step(i+1, "{} →")}</footer>'
     links = ''.join((f'<b>{group(r)}</b>' if first else '') +
