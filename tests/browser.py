@@ -1,9 +1,12 @@
 """A real Chromium and a real Jupyter for tests; both are looked for, and their absence is said.
 
 MEDQA_JUPYTER names another Python that has nbclassic and ipywidgets 7.7.1, to drive the same forms there."""
-import json, os, shutil, socket, subprocess, sys, time, urllib.request
+import json, os, random, shutil, subprocess, sys, time
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
@@ -32,23 +35,23 @@ def page(**context):
             yield pg
         finally: b.close()
 
-def free_port():
-    with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
-
 @contextmanager
 def serving_folder(folder):
     "The files of a folder by HTTP; yields the address"
-    port = free_port()
-    p = subprocess.Popen([sys.executable, '-m', 'http.server', str(port), '--bind', '127.0.0.1', '--directory', folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try: yield wait_for(f'http://127.0.0.1:{port}')
-    finally: p.terminate(); p.wait()
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try: yield f'http://127.0.0.1:{server.server_port}'
+    finally: server.shutdown(); server.server_close()
 
-def wait_for(url, seconds=60):
-    "Wait until somebody answers there; returns the address"
+def started(info, p, seconds=120):
+    "Wait for the file in which a Jupyter says where it listens; returns the address"
     for _ in range(10*seconds):
-        try: urllib.request.urlopen(url, timeout=5).close(); return url
-        except OSError: time.sleep(.1)
-    raise AssertionError(f'nobody answers at {url}')
+        if info.exists() and (text := info.read_text()).strip().endswith('}'): return json.loads(text)['url'].rstrip('/')
+        assert p.poll() is None, 'Jupyter has ended'
+        time.sleep(.1)
+    raise AssertionError('Jupyter does not start')
 
 def notebook(path, *cells):
     "A notebook of these cells"
@@ -59,18 +62,19 @@ def notebook(path, *cells):
 @contextmanager
 def jupyter(folder, theme='Light', **env):
     "JupyterLab (or nbclassic, of another Python) on a folder; yields a function from a notebook's name to its address"
-    other,port = os.environ.get('MEDQA_JUPYTER'),free_port()
+    other,folder = os.environ.get('MEDQA_JUPYTER'),Path(folder)
     for k,v in SETTINGS.items():
         p = Path(folder)/f'.settings/@jupyterlab/{k}.jupyterlab-settings'; p.parent.mkdir(parents=True, exist_ok=True); p.write_text(v.replace('%s', theme))
     env = {**os.environ, 'PYTHONPATH':str(ROOT), 'JUPYTERLAB_SETTINGS_DIR':str(Path(folder)/'.settings'), 'JUPYTER_CONFIG_DIR':str(Path(folder)/'.jupyter'),
-           'IPYTHONDIR':str(Path(folder)/'.ipython'), **env}
+           'IPYTHONDIR':str(Path(folder)/'.ipython'),
+           'JUPYTER_RUNTIME_DIR':str(folder/'.runtime'), **env}
     env.pop('IN_TEST', None)
-    cmd = [other or sys.executable, '-m', 'nbclassic' if other else 'jupyterlab', '--no-browser', '--allow-root', f'--port={port}', '--ip=127.0.0.1',
+    cmd = [other or sys.executable, '-m', 'nbclassic' if other else 'jupyterlab', '--no-browser', '--allow-root', f'--port={random.randrange(20000, 30000)}', '--ServerApp.port_retries=50', '--ip=127.0.0.1',
            '--ServerApp.token=', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--ServerApp.disable_check_xsrf=True']
     with open(Path(folder)/'jupyter.log', 'w') as log: p = subprocess.Popen(cmd, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try: 
-        wait_for(f'http://127.0.0.1:{port}/api')
-        yield lambda name: f'http://127.0.0.1:{port}/' + (f'notebooks/{name}' if other else f'doc/tree/{name}')
+        url = started(folder/f'.runtime/jpserver-{p.pid}.json', p)
+        yield lambda name: f'{url}/' + (f'notebooks/{name}' if other else f'doc/tree/{name}')
     finally: p.terminate(); p.wait()
 
 def run_all(pg, url):

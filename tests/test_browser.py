@@ -41,7 +41,6 @@ def another(f, v): # Field; its value. Returns another value, and the keys that 
     "Something else for a setting"
     kind = kind_of(f, v)
     if kind == 'tick': return not v, ['Space']
-    if kind == 'list': i = f.choices.index(v); return (f.choices[i-1], ['ArrowUp']) if i else (f.choices[1], ['ArrowDown'])
     if kind == 'doubling': s = steps_of(f, v); return s[s.index(v) + 1], ['ArrowRight']
     if kind == 'slider': return round(v + .01, 2), ['ArrowRight']
     if f.kind == 'listing': return ['a', 'b'], 'a, b'
@@ -55,7 +54,7 @@ def check_arrived(run, want):
 
 LAST = [('lora', 'modules_to_save'), (REST[-2], fields(REST[-2])[-1].name)] # of each form: the last expert's setting
 FOCUSED = '''(e => { const b = e.closest("[class*=medqa-]"), readout = e.classList.contains("widget-readout") || e.hasAttribute("contenteditable")
-    return b && !readout ? [...b.classList].find(c => c.startsWith("medqa-")) : e.tagName + " " + e.className })(document.activeElement)'''
+    return [b && !readout ? [...b.classList].find(c => c.startsWith("medqa-")) : e.tagName + " " + e.className, e.innerText.trim()] })(document.activeElement)'''
 
 def test_by_keyboard(lab):
     "Tab reaches every setting of every section, experts' ones behind their button, too; arrows, space and typing change it"
@@ -64,16 +63,17 @@ def test_by_keyboard(lab):
     pg.locator(place(('evaluation', 'resamples'))).wait_for()
     now,want,way = settings(run),{},[]
     for first in (('gpu', 'profile'), ('run', 'name')): # the first field of each form
-        pg.locator(place(first)).locator('select, input').first.focus()
-        for _ in range(2*len(FIELDS)):
-            name = pg.evaluate(FOCUSED)
+        pg.locator(place(first)).locator('button, input').first.focus()
+        for _ in range(3*len(FIELDS)):
+            name,words = pg.evaluate(FOCUSED)
             way.append(name)
             k = tuple(name.split('-')[1:]) if name.startswith('medqa-') else None
-            if k and k not in want:
+            if k and FIELDS[k].choices:
+                if k not in want and words != now[k[0]][k[1]]: want[k] = words; pg.keyboard.press('Space')
+            elif k and k not in want:
                 want[k],keys = another(FIELDS[k], now[k[0]][k[1]])
                 if isinstance(keys, str): pg.keyboard.press('Control+a'); pg.keyboard.type(keys)
-                else:
-                    for key in keys: pg.keyboard.press(key)
+                else: pg.keyboard.press(keys[0])
             pg.keyboard.press('Tab')
             if not name or k in LAST: break
     assert set(want) == set(FIELDS), f'not reached by Tab: {sorted(set(FIELDS) - set(want))}; the way was {way}'
@@ -88,7 +88,7 @@ def test_by_mouse(lab):
     for k,v in ((('training', 'learning_rate'), '0.001'), (('data', 'sources'), 'sample'), (('training', 'keep'), '7')):
         pg.locator(place(k)).locator('input').click(click_count=3); pg.keyboard.type(v)
         want[k] = {'0.001':.001, 'sample':['sample'], '7':7}[v]
-    pg.locator(place(('augmentation', 'method'))).locator('select').select_option('none'); want['augmentation', 'method'] = 'none'
+    pg.locator(place(('augmentation', 'method'))).locator('button', has_text='none').click(); want['augmentation', 'method'] = 'none'
     track = pg.locator(place(('lora', 'rank'))).locator('.noUi-base, .ui-slider').first.bounding_box()
     handle = pg.locator(place(('lora', 'rank'))).locator('.noUi-handle, .ui-slider-handle').first.bounding_box()
     pg.mouse.move(handle['x'] + handle['width']/2, handle['y'] + handle['height']/2); pg.mouse.down()

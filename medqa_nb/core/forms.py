@@ -52,7 +52,7 @@ def widget_for(f,   # `Field`
     kw = dict(description=f.name.replace('_', ' '), style=dict(description_width='9em'), layout=W.Layout(width='26em', max_width='100%'))
     kind = kind_of(f, value)
     if kind == 'tick': return W.Checkbox(value=value, indent=True, **kw)
-    if kind == 'list': return W.Dropdown(options=list(f.choices), value=value, **kw)
+    if kind == 'list': return W.ToggleButtons(options=list(f.choices), value=value, **kw | dict(style=dict(description_width='9em', button_width='auto'), layout=W.Layout(max_width='100%')))
     if kind == 'doubling': return W.SelectionSlider(options=steps_of(f, value), value=value, **kw)
     if kind == 'slider': return W.FloatSlider(value=value, min=f.low, max=f.high, step=.01, **kw)
     if kind == 'count': return W.IntText(value=value, **kw)
@@ -124,7 +124,7 @@ def part(self:Form, s, expert): # Name of a section; the experts' settings? Retu
     "The rows of a section below its name"
     import ipywidgets as W
     rows = [self.row(f) for f in fields(s) if f.expert == expert]
-    return [W.HTML(f'<b>{escape(s)}</b>: {escape(sections[s].__doc__)}'), *rows] if rows else []
+    return [W.HTML(f'<b>{escape(s)}</b>: {escape(sections[s].__doc__.replace("*", ""))}'), *rows] if rows else []
 
 # %% ../../nbs/core/05_forms.ipynb #4e791e23
 @patch
@@ -134,7 +134,7 @@ def presets(self:Form): # Returns widgets
     out = []
     for s in self.sections:
         for name,vals in getattr(sections[s], 'presets', {}).items():
-            b = W.Button(description=name, tooltip=', '.join(f'{k} {v}' for k,v in vals.items()))
+            b = W.Button(description=name, layout=W.Layout(width='auto'), tooltip=', '.join(f'{k} {v}' for k,v in vals.items()))
             b.on_click(lambda _, s=s, vals=vals: self.take({(s, k):v for k,v in vals.items()}))
             out.append(b)
     return [W.HBox([W.HTML('presets:&nbsp;'), *out], layout=W.Layout(flex_flow='row wrap'))] if out else []
