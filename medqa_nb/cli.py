@@ -73,6 +73,7 @@ def do_demo(a):
     for o in r['alarms']: print(f'alarm: {o}')
     print(f'report: {home(run.path("evaluation", "report.html"))}   ({time.time()-t0:.0f} s)')
 
+# %% ../nbs/08_cli.ipynb #1ea6a7d3
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"
     from medqa_nb.core.doctor import doctor
@@ -101,15 +102,18 @@ def do_plan(a):
     for k,v in plan['reasons'].items(): print(f'{k} {shown(plan[k])}: {v}')
     if less := cheapest(plan): print(f'cheapest: {less["gpu"]}, {less["units"]:.1f} units in {less["hours"]:.1f} h')
 
+# %% ../nbs/08_cli.ipynb #8507e7b7
 def do_status(a):
-    "What is done in a run, and what of a training is safe"
-    from medqa_nb.core.live import clock, durable_lines, progress
+    "How far each stage of a run is, from its files: steps, answers, batches, and what is safe where"
+    from medqa_nb.core.live import Board
     from medqa_nb.flows import status
     run = open_run(a, exist=True)
-    print(run); print(status(run).to_string(index=False))
-    if (o := progress(run.path('training')))['step']:
-        print(f'training: step {o["step"]} of {o["steps"]}, loss {o["loss"]:.3f}' + ('' if o['done'] else f', {clock(o["seconds_left"])} left'))
-        for t in durable_lines(o['publication']): print(f'  {t}')
+    board,resumes = Board(run),status(run).set_index('stage').state['training']
+    print(run); print(board)
+    if resumes.startswith('interrupted'): print(f'training: {resumes}')
+    while a.watch and any(o['state'] in ('working', 'waiting') for o in board.read().values()):
+        time.sleep(a.watch)
+        print(('\x1b[2J\x1b[H' if sys.stdout.isatty() else '') + str(board), flush=True)
 
 # %% ../nbs/08_cli.ipynb #85c2a740
 def do_stage(name, # Name of a stage
@@ -130,6 +134,7 @@ def do_stage(name, # Name of a stage
         for k,v in brief(r).items(): print(f'  {k}: {v}')
     return do
 
+# %% ../nbs/08_cli.ipynb #b328df8a
 def rehearsed(run): # `Run`; returns the exit status
     "The rehearsal, and the plan that it corrected"
     from medqa_nb.training import rehearse
@@ -143,6 +148,7 @@ def call(f, name, run): # A stage's function; its name; the run
     "Call a stage with what it takes to report progress"
     return f(run, say=lambda s: print(s, flush=True), progress=Ticker()) if name == 'training' else f(run)
 
+# %% ../nbs/08_cli.ipynb #f2cc93e3
 def unread(broken,  # Names of files that could not be read
            most=3): # Named one by one
     "Lines about files that could not be read"
@@ -181,12 +187,13 @@ COMMANDS = dict(
     compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml'),
     release=(do_stage('release'), 'medqa release'),
     run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz\nmedqa run --set budget.units=20 --set gpu.release=true'),
-    status=(do_status, 'medqa status --run mine'))
+    status=(do_status, 'medqa status --run mine\nmedqa status --watch 5'))
 
 ABOUT = dict(data='clean the sources and split them without leaks', augment='add rows to the training split',
     train='train the adapter, or go on where it stopped', evaluate='answer held-out questions with base and adapter, and compare',
     compare='compare LoRA settings over several seeds', release='write the adapter and its model card')
 
+# %% ../nbs/08_cli.ipynb #12c4382d
 class Parser(argparse.ArgumentParser):
     "A parser whose complaint is one line"
     def error(self, message): raise MedqaError(f'{message} (see {self.prog} --help)')
@@ -208,6 +215,7 @@ def parser(): # Returns the parser of `medqa`
         p.add_argument('--config', help='YAML file with any part of run.yaml')
         p.add_argument('--set', action='append', metavar='SECTION.KEY=VALUE', help='any setting; repeatable')
         if name in ('data', 'run'): p.add_argument('--source', action='append', help='sample, medquad, a folder, an archive, a URL, hf:lavita/MedQuAD, askdocs:FILE, csv:FILE or jsonl:FILE; repeatable')
+        if name == 'status': p.add_argument('--watch', type=float, metavar='SECONDS', help='look again every so many seconds while a stage works')
         if name == 'train':
             p.add_argument('--rehearse', action='store_true', help='some minutes of the whole way on this machine first: longest rows, a kill, publication, resume, two answers')
             p.add_argument('--lora_rank', help='rank of the adapter')

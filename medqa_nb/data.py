@@ -34,6 +34,7 @@ def read_any(spec, # As `read_source`, or 'askdocs:FILE'
     from medqa_nb.core.askdocs import read_askdocs
     return read_askdocs(file, progress, most)
 
+# %% ../nbs/01_data.ipynb #29b53abb
 def read_sources(specs, # List of sources: 'medquad', 'sample', folder, archive, URL, 'hf:…', 'askdocs:…', 'csv:…', 'jsonl:…'
     progress=None,      # Called with a count while reading
     most=0):            # Most rows of an AskDocs source; 0 is no limit
@@ -73,6 +74,7 @@ def add_step(funnel, name, rows): # Funnel; name of a step; rows that it left
     "Note a step that only drops rows"
     funnel.append(dict(step=name, rows=len(rows), changed=0))
 
+# %% ../nbs/01_data.ipynb #9f2a16d0
 @no_collector()
 def prepare(sources,  # List of sources
     split_seed=0,     # Seed of the split
@@ -96,6 +98,7 @@ def prepare(sources,  # List of sources
     add_step(funnel, 'apart from training', df)
     return complete(df), complete(aside.assign(group='', split='')), report_of(df, aside, accounts, funnel, leaks, base, start)
 
+# %% ../nbs/01_data.ipynb #c6d0764e
 def complete(df): # Rows
     "The rows with all columns of the schema"
     nothing = pd.array([None]*len(df), dtype='string')
@@ -158,6 +161,7 @@ def earlier_split(name): # Run, run folder or data folder
     if not folder: raise MedqaError(f'data.extends = {name!r}: no run and no folder with train.parquet: check the name')
     return pd.concat([read_table(folder/f'{k}.parquet')[['key','group','split']] for k in ('train','validation','test')])
 
+# %% ../nbs/01_data.ipynb #a255da70
 def write_rows(run, df, aside, report): # `Run`; what `prepare` made
     "Write the files of the stage, the report last"
     from medqa_nb.core.vocabulary import build_vocabulary
@@ -172,6 +176,7 @@ def write_rows(run, df, aside, report): # `Run`; what `prepare` made
     run.claim('data', consumed(run.config, 'data'))
     write_json(run.path('data', 'report.json'), report)
 
+# %% ../nbs/01_data.ipynb #40f018bd
 def build_data(run,  # `Run`
     progress=True):  # Show a progress bar?
     "Make the splits of a run from its sources, unless they are there; returns the report"

@@ -41,6 +41,7 @@ def job_file(run, name, kind): # `Run`; job; log, errors, job.json or report.jso
     folder = run.path('training' if name == 'rehearsal' else name)
     return folder/('rehearsal.json' if (name, kind) == ('rehearsal', 'report.json') else kind if kind == 'report.json' else f'{name}.{kind}')
 
+# %% ../nbs/07_flows.ipynb #c57c10a0
 def start_job(run, name): # `Run`; stage. Returns a subprocess.Popen
     "Start a stage's command, with its words in two files"
     import psutil
@@ -52,6 +53,7 @@ def start_job(run, name): # `Run`; stage. Returns a subprocess.Popen
     write_json(job_file(run, name, 'job.json'), dict(pid=p.pid, created=psutil.Process(p.pid).create_time()))
     return p
 
+# %% ../nbs/07_flows.ipynb #cca00b0c
 def follow(log, alive, say): # File of lines; called to see whether more may come; called with each line
     "Pass on lines as they come"
     with open(log, encoding='utf-8', errors='replace') as f:

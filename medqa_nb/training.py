@@ -90,6 +90,7 @@ def rehearsal_run(run, folder): # `Run`; a folder. Returns (settings, rows, vali
     n,longest = cfg.training.effective_batch,row_lengths(rows, base_path(cfg)).argsort()[::-1]
     return cfg, rows.iloc[list(longest[:n]) + list(longest[n::max(1, len(longest)//(3*n))][:3*n])].reset_index(drop=True), valid[:8]
 
+# %% ../nbs/03_training.ipynb #4beabbcf
 def rehearse(run,  # `Run` with data
              say=print): # Called with lines that a user should see
     "A few minutes of the whole way on this machine; what passed here with the same settings is not repeated. Returns a report with checks and the corrected plan"
@@ -135,6 +136,7 @@ def longest_rows(run, folder, stores, say): # Returns (ok, words)
     peak,plan = memory(folder)['allocated_gib'],training_plan(run)
     return True, f'the longest rows pass' + (f', {peak:.1f} GiB at most ({plan["peak_gib"]:.1f} planned)' if peak else '')
 
+# %% ../nbs/03_training.ipynb #32ac27b2
 def published(run, folder, stores, say): # Returns (ok, words)
     "The checkpoint of the second step, read back from every store"
     from medqa_nb.core.checkpoints import FolderStore, newest
@@ -152,6 +154,7 @@ def resumed(run, folder, stores, say): # Returns (ok, words)
     off = r['faster_than_planned']
     return r['resumed_from'] == [2], f'from step 2, with {", ".join(parts)}; {r["tokens_per_second"]:,.0f} tokens/s' + (f', {off:+.0%} against the plan' if off is not None else '')
 
+# %% ../nbs/03_training.ipynb #853bd14b
 def two_answers(run, folder, stores, say): # Returns (ok, words)
     "Two questions answered with the new adapter"
     from medqa_nb.core.generation import answers

@@ -30,7 +30,10 @@ def environment(colab):
 def run_notebook(name, env):
     "Execute nbs/NAME.ipynb; returns the text that it showed"
     nb = nbformat.read(ROOT/'nbs'/f'{name}.ipynb', 4)
-    NotebookClient(nb, timeout=600, kernel_name='python3', resources=dict(metadata=dict(path=str(ROOT/'nbs')))).execute(env=env)
+    try: NotebookClient(nb, timeout=600, kernel_name='python3', resources=dict(metadata=dict(path=str(ROOT/'nbs')))).execute(env=env)
+    finally: # outputs and tracebacks are what people share
+        shown = nbformat.writes(nb)
+        for k in ('HF_TOKEN', 'ANTHROPIC_API_KEY'): assert not env.get(k) or env[k] not in shown, f'{name} shows {k}'
     outs = [o for c in nb.cells for o in c.get('outputs', [])]
     return '\n'.join(o.get('text', '') + str(o.get('data', {}).get('text/plain', '')) for o in outs)
 

@@ -6,12 +6,13 @@ import pytest
 HERE = Path(__file__).resolve().parent
 STAGES = ['data', 'augmentation', 'training', 'evaluation', 'comparison', 'release']
 NAMES = [f'{i:02}_{s}' for i,s in enumerate(['setup', *STAGES])]
+SECRETS = dict(HF_TOKEN='hf_planted_secret_0123456789', ANTHROPIC_API_KEY='sk-ant-planted-secret-0123456789')
 QUICK = dict(MEDQA_CONFIG=str(HERE.parent/'medqa_nb/assets/quick_config.yaml'), HF_HUB_OFFLINE='1')
 
 def start(args, wrap=(), **env):
     "A process that runs notebooks"
     clean = {k:v for k,v in os.environ.items() if k not in ('IN_TEST', 'MEDQA_ROOT', 'COLAB_RELEASE_TAG')}
-    return subprocess.Popen([*wrap, sys.executable, str(HERE/'run_notebooks.py'), *args], env={**clean, **QUICK, **env},
+    return subprocess.Popen([*wrap, sys.executable, str(HERE/'run_notebooks.py'), *args], env={**clean, **QUICK, **SECRETS, **env},
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 def finish(p):
@@ -39,6 +40,14 @@ def colab(tmp_path_factory):
     yield content, reason, p
     if p: p.kill(); p.wait()
 
+def leaks(root):
+    "Files below `root` that hold a planted secret, whatever kind of file they are"
+    return [str(p) for p in root.rglob('*') if p.is_file() and not p.is_symlink() and any(v.encode() in p.read_bytes() for v in SECRETS.values())]
+
+def test_the_search_for_secrets_finds_one(tmp_path):
+    (tmp_path/'a').mkdir(); (tmp_path/'a/log.bin').write_bytes(b'\0' + SECRETS['HF_TOKEN'].encode() + b'\0')
+    assert leaks(tmp_path)
+
 def reports(root): return {p.relative_to(root):p.stat().st_mtime_ns for p in root.rglob('report.json')}
 
 def test_plain_kernel_twice(colab, tmp_path):
@@ -48,6 +57,7 @@ def test_plain_kernel_twice(colab, tmp_path):
     assert {p.parent.name for p in first} == set(STAGES)
     finish(start(NAMES, MEDQA_ROOT=str(tmp_path)))
     assert reports(tmp_path) == first, 'no stage was done again'
+    assert not leaks(tmp_path), 'tokens in the environment reach no file of a run'
 
 def test_emulated_colab(colab):
     "A fresh machine for each notebook; what one leaves on Drive, the next finds there"
@@ -56,5 +66,6 @@ def test_emulated_colab(colab):
     assert 'kernel 7.34.0 6.17.1 7.7.1' in finish(p)
     store = content/'drive/MyDrive/medqa_nb/first'
     snapshot = json.loads((store/'snapshot.json').read_text())
+    assert not leaks(content)
     for stage in STAGES: assert (store/stage/'report.json').exists() and f'{stage}/report.json' in snapshot, stage
     assert list((store/'checkpoints').glob('step-*.tar')), 'checkpoints go to Drive'

@@ -5,7 +5,7 @@
   python .github/scripts/docs.py --check    # exit 1 if README.md is not what the index says
   python .github/scripts/docs.py --proc     # _proc/, ready for `quarto render`
 """
-import argparse, ast, html, os, re, shutil, sys, tomllib
+import argparse, ast, html, json, os, re, shutil, sys, tomllib
 from collections import Counter
 from pathlib import Path
 import nbformat, pypandoc
@@ -13,32 +13,59 @@ import nbformat, pypandoc
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT/'.site'
 URLS = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']['urls']
+TAG = 'v' + re.search(r"__version__ = '(.+?)'|__version__ = \"(.+?)\"", (ROOT/'medqa_nb/__init__.py').read_text()).expand(r'\1\2') # what links pin
 CSS = '''
-:root{--fg:#1d2330;--bg:#fff;--soft:#f5f6f9;--line:#e1e4ea;--link:#0a5fb4;--dim:#5d6675}
-@media(prefers-color-scheme:dark){:root{--fg:#dfe3ea;--bg:#15181d;--soft:#1e2229;--line:#323843;--link:#6cb2ff;--dim:#98a1af}}
+:root{color-scheme:light dark;--fg:#1d2330;--bg:#fff;--soft:#f5f6f9;--line:#e1e4ea;--edge:#868e9b;--link:#0a5fb4;--dim:#5d6675}
+@media(prefers-color-scheme:dark){:root{--fg:#dfe3ea;--bg:#15181d;--soft:#1e2229;--line:#323843;--edge:#7d8694;--link:#6cb2ff;--dim:#a3acba}}
 *{box-sizing:border-box}body{margin:0;font:16px/1.6 system-ui,sans-serif;color:var(--fg);background:var(--bg)}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .page{display:grid;grid-template-columns:170px minmax(0,60rem) 190px;gap:2.5rem;max-width:92rem;margin:auto;padding:1.5rem}
-main>p,main>ul,main>ol,main>blockquote{max-width:46rem}
+header{display:flex;gap:1rem;align-items:center;max-width:92rem;margin:auto;padding:.6rem 1.5rem;border-bottom:1px solid var(--line)}header>a{font-weight:700;color:var(--fg)}
+header input{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--edge);border-radius:6px;padding:.25rem .7rem;width:100%}
+header form{position:relative;margin-left:auto;flex:0 1 20rem;min-width:0}#hits{position:absolute;right:0;z-index:2;width:min(34rem,92vw);max-height:70vh;overflow:auto;margin:.3rem 0 0;padding:0;list-style:none;background:var(--bg);border-radius:6px}
+#hits:not(:empty){border:1px solid var(--edge);box-shadow:0 6px 24px #0004}#hits a{display:block;padding:.4rem .8rem;color:var(--fg)}#hits a:hover,#hits a:focus{background:var(--soft)}#hits small{display:block;color:var(--dim)}
+#menu{display:none;font:inherit;color:inherit;background:var(--soft);border:1px solid var(--edge);border-radius:6px;padding:.25rem .7rem}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;background:var(--bg)}
+:focus-visible{outline:2px solid var(--link);outline-offset:2px}
+main>p,main>ul,main>ol,main>blockquote{max-width:46rem}main p a,main li a,main td a{text-decoration:underline}
 nav{position:sticky;top:1.5rem;align-self:start;max-height:95vh;overflow:auto;font-size:.86rem}nav a{display:block;padding:.12rem 0;color:var(--dim)}
 nav a.here{color:var(--fg);font-weight:600}nav b{display:block;margin:.9rem 0 .2rem}nav ul{list-style:none;padding-left:.8rem;margin:0}
 h1{line-height:1.2;margin-top:0}h2{margin-top:2.2rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
 blockquote{margin:0 0 1.2rem;color:var(--dim);border-left:3px solid var(--line);padding-left:1rem}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow:auto;font-size:.83rem;line-height:1.45}
-code{font-family:ui-monospace,monospace;font-size:.88em}.out pre{background:none;border-style:dashed}
+code{font-family:ui-monospace,monospace;font-size:.88em;overflow-wrap:anywhere}pre code{overflow-wrap:normal}.out pre{background:none;border-style:dashed}
 table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}table,tr{border:0}col{width:auto!important}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
 img{max-width:100%}.out img{background:#fff;border-radius:6px}details summary{cursor:pointer;color:var(--dim);font-size:.85rem}
 .doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}.doc p,.doc table{margin:.3rem 0}.doc :target,.doc:target{background:var(--soft)}
 .where,footer{font-size:.85rem;color:var(--dim)}footer{display:flex;justify-content:space-between;margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}
-span.kw,span.cf,span.im{color:#b0307a}span.st{color:#2a7d3f}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#b35900}
+span.kw,span.cf,span.im{color:#b0307a}span.st{color:#1f6b33}span.co{color:var(--dim);font-style:italic}span.dv,span.fl{color:#964a00}
 @media(prefers-color-scheme:dark){span.kw,span.cf,span.im{color:#f08ac0}span.st{color:#8ecf9b}span.dv,span.fl{color:#f0b070}}
-@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none;columns:3}nav.toc{display:none}}
+@media(max-width:1000px){.page{grid-template-columns:minmax(0,1fr)}nav{position:static;max-height:none;columns:2}nav.toc{display:none}#menu{display:block}.closed{display:none}.page{padding:1rem}header{padding:.6rem 1rem}main{overflow-wrap:anywhere}}
 '''
+JS = '''
+const box = document.getElementById('q'), hits = document.getElementById('hits'), menu = document.getElementById('menu'), pages = document.getElementById('pages'), root = document.body.dataset.root
+menu.onclick = () => menu.setAttribute('aria-expanded', !pages.classList.toggle('closed'))
+const load = () => window.SEARCH || document.getElementById('s') || Object.assign(document.head.appendChild(document.createElement('script')), {id:'s', src:root + 'search.js', onload:find})
+function find() {
+    const words = box.value.toLowerCase().split(/\\s+/).filter(w => w)
+    if (!words.length || !window.SEARCH) { hits.replaceChildren(); return }
+    const score = ([u, t, h, x]) => words.reduce((s, w) => s && (n => n && s + n)((h.toLowerCase().includes(w) && 9) + (t.toLowerCase().includes(w) && 5) + (x.toLowerCase().includes(w) && 1)), 1)
+    const best = window.SEARCH.map(o => [score(o), o]).filter(o => o[0]).sort((a, b) => b[0] - a[0]).slice(0, 12)
+    hits.replaceChildren(...best.map(([, [u, t, h, x]]) => {
+        const li = document.createElement('li'), a = document.createElement('a'), small = document.createElement('small'), i = Math.max(0, x.toLowerCase().indexOf(words[0]) - 40)
+        a.href = root + u; a.textContent = h == t ? t : t + ': ' + h; small.textContent = (i ? '… ' : '') + x.slice(i, i + 130); a.append(small); li.append(a); return li }))
+    if (!best.length) hits.append(Object.assign(document.createElement('li'), {textContent:'nothing found'}))
+}
+box.onfocus = load; box.oninput = () => { load(); find() }
+document.onkeydown = e => { if (e.key == '/' && !/INPUT|TEXTAREA/.test(e.target.tagName)) { e.preventDefault(); box.focus() } if (e.key == 'Escape') { box.value = ''; hits.replaceChildren() } }
+box.form.onsubmit = e => { e.preventDefault(); hits.querySelector('a')?.click() }
+for (const e of document.querySelectorAll('pre, table, #hits, nav')) if (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight) e.tabIndex = 0
+'''
+GUIDES = ['first', 'gpus', 'costs', 'owndata', 'elsewhere', 'sessions', 'reading', 'trouble', 'safety', 'speed'] # In reading order; others follow
 
 def notebooks():
     "Notebooks in reading order: index, stages, pages, core"
     nbs = ROOT/'nbs'
-    return [nbs/'index.ipynb', *sorted(nbs.glob('[0-9]*.ipynb')), *sorted(p for p in nbs.glob('[a-z]*.ipynb') if p.stem != 'index'), *sorted((nbs/'core').glob('*.ipynb'))]
+    return [nbs/'index.ipynb', *sorted(nbs.glob('[0-9]*.ipynb')), *sorted((p for p in nbs.glob('[a-z]*.ipynb') if p.stem != 'index'), key=lambda p: (GUIDES.index(p.stem) if p.stem in GUIDES else 99, p.stem)), *sorted((nbs/'core').glob('*.ipynb'))]
 
 def directives(cell):
     "Words of the `#|` lines of a code cell, and the source without them"
@@ -53,7 +80,7 @@ def output_md(o, plain):
     data = o.data
     if 'text/markdown' in data: return data['text/markdown']
     if 'text/html' in data and not plain: return '```{=html}\n' + re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S) + '\n```'
-    if 'image/png' in data and not plain: return f'![](data:image/png;base64,{data["image/png"].strip()})'
+    if 'image/png' in data and not plain: return f'![Figure of the cell above](data:image/png;base64,{data["image/png"].strip()})'
     text = data.get('text/plain', '')
     return f'```\n{text}\n```' if text and not text.startswith(('<IPython', '<Figure', 'VBox(', 'Form')) else ''
 
@@ -83,6 +110,14 @@ def link_names(body, names, up):
     parts = re.split(r'(<pre.*?</pre>|<a .*?</a>|<h\d.*?</h\d>)', body, flags=re.S)
     return ''.join(p if i%2 else re.sub(r'<code>([\w.]+(?:\(\))?)</code>', link, p) for i,p in enumerate(parts))
 
+def type_words(v):
+    "What a documented parameter may be: the words of a setting's kind, an annotation, or the type of its default"
+    import inspect
+    a,d = v.anno,v.default
+    if hasattr(a, 'words'): return a.words
+    if a not in (None, inspect.Parameter.empty): return getattr(a, '__name__', str(a))
+    return '' if d in (None, inspect.Parameter.empty) or callable(d) else type(d).__name__
+
 def doc_md(source, module):
     "Signatures and documented parameters of what a cell exports, as Markdown"
     import importlib, inspect
@@ -95,10 +130,10 @@ def doc_md(source, module):
         if obj is None: continue
         try: sig = docments(obj, full=True, returns=False)
         except Exception: continue # a signature that docments cannot read has no table
-        rows = [f'| {k} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ").replace("<", "&lt;")} |'
+        rows = [f'| {k} | {type_words(v)} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ").replace("<", "&lt;")} |'
                 for k,v in sig.items() if k not in ('self', 'return')]
         doc = (ast.get_docstring(n) or '').replace('<', '\\<')
-        out.append(f':::: {{.doc #api-{name}}}\n**{name}**: {doc}\n\n' + ('| parameter | default | |\n|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
+        out.append(f':::: {{.doc #api-{name}}}\n**{name}**: {doc}\n\n' + ('| parameter | type | default | meaning |\n|---|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
     return '\n\n'.join(out)
 
 def notebook_md(path, plain=False):
@@ -139,16 +174,35 @@ def page(path, pages, names):
     body,_,tree = toc.partition('<!--TOC-->')
     i = next(i for i,p in enumerate(pages) if p[0] == rel)
     colab = URLS['Repository'].replace('https://github.com', 'https://colab.research.google.com/github')
-    nb = f'blob/main/nbs/{path.relative_to(ROOT/"nbs").as_posix()}'
+    nb = f'blob/{TAG}/nbs/{path.relative_to(ROOT/"nbs").as_posix()}'
     where = f'<p class="where"><a href="{colab}/{nb}">Open in Colab</a> · <a href="{URLS["Repository"]}/{nb}">This notebook on GitHub</a></p>'
-    body = link_names(body, names, up)
-    if rel.stem != 'index': body = body.replace('</h1>', '</h1>\n' + where, 1)
+    body = link_names(body, names, up).replace('<th></th>', '<td></td>')
+    body = re.sub(r'<img[^>]*colab-badge[^>]*>', 'Open in Colab', body) # the badge is a picture of another site
+    if rel.stem != 'index': body = re.sub(r'<p><a [^>]*>Open in Colab</a></p>', '', body, count=1).replace('</h1>', '</h1>\n' + where, 1)
     step = lambda j,form: f'<a href="{up}{pages[j][0].as_posix()}">{form.format(html.escape(pages[j][1]))}</a>' if 0 <= j < len(pages) else '<span></span>'
     foot = f'<footer>{step(i-1, "← {}")}<span>not medical advice</span>{step(i+1, "{} →")}</footer>'
     links = ''.join((f'<b>{group(r)}</b>' if first else '') +
                     f'<a href="{up}{r.as_posix()}"{" class=here" if r == rel else ""}>{html.escape(t)}</a>' for r,t,first in pages)
-    return rel, f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{html.escape(title(path))} · medqa_nb</title><link rel="stylesheet" href="{up}style.css"><div class="page"><nav>{links}</nav><main>{body}{foot}</main><nav class="toc">{tree}</nav></div></html>'''
+    return rel, f'''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>{html.escape(title(path))} · medqa_nb</title><link rel="icon" href="data:,"><link rel="stylesheet" href="{up}style.css"></head><body data-root="{up}"><a class="skip" href="#main">To the text</a>
+<header><a href="{up}index.html">medqa_nb</a><button id="menu" aria-expanded="false" aria-controls="pages">Pages</button><form role="search"><input id="q" type="search" placeholder="Search (press /)" aria-label="Search" autocomplete="off"><ul id="hits" aria-live="polite" aria-label="Search results"></ul></form></header>
+<div class="page"><nav id="pages" class="closed" aria-label="Pages">{links}</nav><main id="main">{body}{foot}</main><nav class="toc" aria-label="On this page">{tree}</nav></div><script src="{up}site.js"></script></body></html>'''
+
+def sections_of(rel, text):
+    "Searchable parts of a page: [address, title of the page, heading, words]"
+    main = re.sub(r'<pre.*?</pre>|<style.*?</style>|<svg.*?</svg>', ' ', text.split('<main', 1)[1].split('<footer', 1)[0], flags=re.S)
+    plain = lambda t: re.sub(r'\s+', ' ', html.unescape(re.sub(r'<[^>]+>', ' ', t))).strip()
+    parts = re.split(r'<h([12])[^>]*?id="([^"]+)"[^>]*>(.*?)</h\1>', main, flags=re.S)
+    name = plain(parts[3]) if len(parts) > 3 else rel.stem
+    return [[rel.as_posix() + (f'#{parts[i+1]}' if parts[i] == '2' else ''), name, plain(parts[i+2]), plain(parts[i+3])[:1500]] for i in range(1, len(parts), 4)]
+
+def llms_txt(nbs):
+    "The site for a language model: what it is, and the Markdown of every page"
+    about = lambda p: next((' '.join(l.lstrip('> ') for l in c.source.splitlines() if l.startswith('>')) for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown' and '>' in c.source), '')
+    rel = lambda p: p.relative_to(ROOT/'nbs').with_suffix('.html.md').as_posix()
+    parts = [f'# medqa_nb\n\n> {about(nbs[0])}\n\nNothing here is medical advice.']
+    for g in ('Stages', 'Guides', 'Core'): parts.append(f'## {g}\n\n' + '\n'.join(f'- [{title(p)}]({rel(p)}): {about(p)}' for p in nbs[1:] if group(p.relative_to(ROOT/'nbs')) == g))
+    return '\n\n'.join(parts) + '\n'
 
 TOC = OUT/'template.html'
 
@@ -159,10 +213,12 @@ def build():
     nbs = notebooks()
     rels = [p.relative_to(ROOT/'nbs').with_suffix('.html') for p in nbs]
     pages = [(r, title(p), bool(i) and group(r) != group(rels[i-1])) for i,(p,r) in enumerate(zip(nbs, rels))]
-    names = symbols()
+    names,found = symbols(),[]
     for p in nbs:
         rel,text = page(p, pages, names)
         (OUT/rel).parent.mkdir(exist_ok=True); (OUT/rel).write_text(text)
+        (OUT/rel).with_suffix('.html.md').write_text(notebook_md(p, plain=True)); found += sections_of(rel, text)
+    (OUT/'search.js').write_text('window.SEARCH = ' + json.dumps(found, ensure_ascii=False)); (OUT/'site.js').write_text(JS); (OUT/'llms.txt').write_text(llms_txt(nbs))
     TOC.unlink()
     return broken_links()
 

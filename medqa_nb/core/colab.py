@@ -93,8 +93,10 @@ def repository(): # Returns an URL, or None if the package is not installed
     return next((u.split(', ', 1)[1] for u in urls if u.startswith('Repository')), None)
 
 def colab_url(notebook, # Path below nbs, without .ipynb
-              ref='main'): # Branch or tag
+              ref=None): # Branch or tag; None is the tag of this version, so that a link goes on showing what it was made for
     "Link that opens a notebook in Colab"
+    from medqa_nb import __version__
+    ref = ref or f'v{__version__}'
     colab = 'https://colab.research.google.com/github'
     return f'{repository()}/blob/{ref}/nbs/{notebook}.ipynb'.replace('https://github.com', colab)
 

@@ -168,6 +168,7 @@ class AugmentationSettings(Section):
 class LoraSettings(Section):
     "The adapter"
     beginner = ('rank', 'alpha', 'dropout')
+    presets = {'start (16, 32)':dict(rank=16, alpha=32), 'medical recipes (32, 64)':dict(rank=32, alpha=64), 'small (8, 16)':dict(rank=8, alpha=16)}
     def __init__(self,
         rank:whole(1, 256)=16, # Rank of the adapter: more learns more, and costs memory
         alpha:whole(1, 1024)=32, # Scale of the adapter's effect; twice the rank is the custom

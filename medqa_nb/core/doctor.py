@@ -128,8 +128,8 @@ def doctor(run=None): # `Run` whose settings decide what is needed
     return pd.DataFrame([*check_machine(25 if big else 1), check_store(2 if big else .1), check_drive(), check_packages(), *check_clashes(), *check_base(cfg), *check_keys(cfg)])
 
 def doctor_html(table): # From `doctor`
-    "Green and red"
+    "Green and red, as bars beside text in the page's own colour, which is readable on white and on black"
     from html import escape
-    row = lambda r: (f'<tr><td style="color:{"#009E73" if r["ok"] else "#c0392b"};font-weight:600;white-space:nowrap">{"✓" if r["ok"] else "✗"} {escape(r["check"])}</td>'
+    row = lambda r: (f'<tr><td style="border-left:6px solid {"#009E73" if r["ok"] else "#d93025"};font-weight:600;white-space:nowrap;text-align:left">{"✓" if r["ok"] else "✗"} {escape(r["check"])}</td>'
                      f'<td style="text-align:left">{escape(r["found"])}' + (f'<br><b>{escape(r["what to do"])}</b>' if not r['ok'] else '') + '</td></tr>')
     return '<table>' + ''.join(map(row, table.to_dict('records'))) + '</table>'

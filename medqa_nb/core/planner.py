@@ -21,7 +21,7 @@ from .documents import rectangles, shares
 from .files import MedqaError, read_json, write_json
 from .models import base_path
 from .profiles import profiles, resolve
-from .runs import consumed
+from .runs import consumed, content
 
 # %% ../../nbs/core/12_planner.ipynb #c6e62897
 TYPICAL = dict(zip((0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 97, 98, 99, 100),
@@ -204,7 +204,9 @@ def quote(cfg, plan): # `Config`; a plan. Returns one line, and raises when it i
     "What a job costs in words; a MedqaError if the budget does not cover it"
     if plan['gpu'] == 'cpu': return 'on this machine, without a GPU: no compute units to speak of'
     if not plan['fits']: raise MedqaError(too_big(cfg, plan))
-    if plan['units'] is None: words = f'cost unknown on {plan["gpu"]}: set gpu.units_per_hour to what Colab shows'
+    if plan['units'] is None:
+        words = f'cost unknown on {plan["gpu"]}: set gpu.units_per_hour to what Colab shows under View resources'
+        if content(): raise MedqaError(f'{words}, and run this again: nothing is spent on a guess')
     else: words = f'{plan["hours"]:.1f} h on {plan["gpu"]}, about {plan["units"]:.1f} compute units'
     less = cheapest(plan)
     if less and plan['units'] and less['units'] < .95*plan['units']: words += f' (cheapest: {less["gpu"]}, {less["units"]:.1f} units in {less["hours"]:.1f} h)'

@@ -93,15 +93,34 @@ class Run:
                  config):     # `Config`
         self.local,self.store,self.config = Path(local),Path(store),config
         self.name,self.notes = self.local.name,[]
+        self.text = self.known = None # run.yaml as it was read or written here last, and its settings
     def path(self, *parts): # Names below the run folder
         "A path in the local folder"
         return self.local.joinpath(*parts)
     def save_config(self):
-        "Write run.yaml in both homes"
+        "Write run.yaml in both homes; what somebody else has changed in it meanwhile is kept"
+        self.reread()
         note = ', '.join(f'{k} {v}' for k,v in versions().items() if v)
         for home in {self.local, self.store}: write_config(self.config, home/'run.yaml', f'written by {note}')
+        self.remember()
+    def remember(self):
+        "Note what run.yaml says now"
+        self.text,self.known = self.path('run.yaml').read_text(encoding='utf-8'),self.config.to_dict()
     def __repr__(self):
         return f'Run {self.name}: {home(self.local)}' + (f', kept in {home(self.store)}' if self.store != self.local else '')
+
+# %% ../../nbs/core/03_runs.ipynb #d321183b
+@patch
+def reread(self:Run): # Returns [(section, setting, value)] that are new here
+    "Take over what another tab or an editor wrote into run.yaml since it was read here; a MedqaError if that cannot be understood"
+    p = self.path('run.yaml')
+    if not p.exists() or p.read_bytes() == (self.text or '').encode(): return []
+    file = Config().update(load_config(p), str(p)).to_dict()
+    mine,was = self.config.to_dict(),self.known or file
+    new = [(s, k, v) for s,vals in file.items() for k,v in vals.items() if v != was[s][k] and mine[s][k] == was[s][k]]
+    for s,k,v in new: setattr(getattr(self.config, s), k, v)
+    self.text,self.known = p.read_text(encoding='utf-8'),file
+    return new
 
 # %% ../../nbs/core/03_runs.ipynb #9c0ca8c1
 @patch
@@ -184,6 +203,7 @@ def open(cls:Run, name=None, # Name or folder; None takes the current run, or ma
     if fresh and exist: raise MedqaError(f'there is no run at {run.local}: check --run, or make it with medqa data --run {run.name}')
     run.config = new_config().update(new or {}) if fresh else Config().update(load_config(p), str(p))
     before = run.config.to_dict()
+    if not fresh: run.remember()
     run.config.update(file, str(config)).update(flags or {}, 'command line')
     run.config.run.name = run.name
     if fresh or run.config.to_dict() != before: run.save_config()
