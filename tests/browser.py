@@ -1,6 +1,6 @@
 """A real Chromium and a real Jupyter for tests; both are looked for, and their absence is said.
 
-MEDQA_JUPYTER names another Python that has nbclassic and ipywidgets 7.7.1, to drive the same forms there."""
+MEDQA_JUPYTER names another Python that has nbclassic and ipywidgets 7.7.1, to drive the same forms there; MEDQA_JUPYTERLAB one with JupyterLab."""
 import json, os, random, shutil, subprocess, sys, time
 from contextlib import contextmanager
 from functools import partial
@@ -69,7 +69,7 @@ def jupyter(folder, theme='Light', **env):
            'IPYTHONDIR':str(Path(folder)/'.ipython'),
            'JUPYTER_RUNTIME_DIR':str(folder/'.runtime'), **env}
     env.pop('IN_TEST', None)
-    cmd = [other or sys.executable, '-m', 'nbclassic' if other else 'jupyterlab', '--no-browser', '--allow-root', f'--port={random.randrange(20000, 30000)}', '--ServerApp.port_retries=50', '--ip=127.0.0.1',
+    cmd = [other or os.environ.get('MEDQA_JUPYTERLAB', sys.executable), '-m', 'nbclassic' if other else 'jupyterlab', '--no-browser', '--allow-root', f'--port={random.randrange(20000, 30000)}', '--ServerApp.port_retries=50', '--ip=127.0.0.1',
            '--ServerApp.token=', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--ServerApp.disable_check_xsrf=True']
     with open(Path(folder)/'jupyter.log', 'w') as log: p = subprocess.Popen(cmd, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try: 

@@ -168,6 +168,21 @@ def test_a_blank_reference_is_named(run):
     write_table(p, test)
     with pytest.raises(MedqaError, match=r'test.parquet: \d+ rows have a blank answer'): evaluate_run(run, quiet)
 
+def test_training_is_chosen_by_the_same_functions(run):
+    "The hook of the training stage answers a fixed part of the validation questions and scores them as the evaluation does"
+    from medqa_nb.core.models import load_base
+    from medqa_nb.training import answer_scores, training_rows
+    run.config.training.metric,run.config.training.answers = 'completeness',4
+    valid,asked = training_rows(run)[1],[]
+    measure,(model,tok) = answer_scores(run, valid),load_base(run.config)
+    import medqa_nb.core.scores as scores
+    real = scores.score_answers
+    def seen(keys, *o): asked.append(list(keys)); return real(keys, *o)
+    scores.score_answers = seen
+    try: first,again = answer_scores(run, valid)(model, tok),answer_scores(run, valid)(model, tok)
+    finally: scores.score_answers = real
+    assert first == again == measure(model, tok) and asked[0] == asked[1] and len(asked[0]) == 4 and {'completeness', 'rougeL', 'contradicted'} <= {*first}
+
 def test_further_adapters_and_merging(run, tmp_path):
     "Another adapter answers the same questions under its folder's name; merged ones answer, too"
     from medqa_nb.evaluation import evaluate_run

@@ -33,7 +33,7 @@ h1{line-height:1.2;margin-top:0}h2{margin-top:2.2rem;padding-bottom:.2rem;border
 blockquote{margin:0 0 1.2rem;color:var(--dim);border-left:3px solid var(--line);padding-left:1rem}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow:auto;font-size:.83rem;line-height:1.45}
 code{font-family:ui-monospace,monospace;font-size:.88em;overflow-wrap:anywhere}pre code{overflow-wrap:normal}.out pre{background:none;border-style:dashed}
-table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}table,tr{border:0}col{width:auto!important}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}
+table{border-collapse:collapse;font-size:.85rem;display:block;overflow:auto;margin:1rem 0}table,tr{border:0}col{width:auto!important}td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left;overflow-wrap:normal}
 img{max-width:100%}.out img{background:#fff;border-radius:6px}details summary{cursor:pointer;color:var(--dim);font-size:.85rem}
 .doc{border-left:3px solid var(--link);padding-left:1rem;margin:1rem 0}.doc p,.doc table{margin:.3rem 0}.doc :target,.doc:target{background:var(--soft)}
 .where,footer{font-size:.85rem;color:var(--dim)}footer{display:flex;justify-content:space-between;margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line)}

@@ -13,6 +13,7 @@ __all__ = ['sections', 'Kind', 'whole', 'number', 'choice', 'flag', 'text', 'lis
 # %% ../../nbs/core/01_config.ipynb #fa45884b
 import inspect
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -263,6 +264,7 @@ class Field:
         self.kind = type(spec).__name__
         self.low,self.high,self.choices = spec.low,spec.high,spec.choices
 
+@cache # reading comments takes milliseconds, and a slider asks often
 def fields(section): # Name of a section; returns a list of `Field`
     "The settings of a section, read from its class"
     cls = sections[section]
