@@ -8,7 +8,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/grid.html.md"""
 __all__ = ['OWN', 'LOADED', 'AGAIN', 'section_of', 'checked', 'settings_of', 'setting_name', 'cell_config', 'seeds_of', 'run_of',
            'planned', 'divide', 'comparison_rows', 'kept', 'round_steps', 'cell_plan', 'plan_grid', 'quote_grid',
            'check_metric', 'read_ledger', 'finished', 'write_ledger', 'only', 'train_and_answer', 'end_with_parent',
-           'do_run', 'the_worker', 'Here', 'OnRay', 'failure', 'tell', 'under_way', 'do_all']
+           'do_run', 'the_worker', 'Here', 'OnRay', 'failure', 'tell', 'under_way', 'do_all', 'survivors', 'halve']
 
 # %% ../../nbs/core/46_grid.ipynb #ec898725
 import importlib, itertools, json, math, multiprocessing, os, re, shutil, signal, sys, threading, time, traceback
@@ -335,8 +335,31 @@ def do_all(run, runs, settings, # `Run`; planned runs; function of a run that re
             end = time.time() + 120
             while any(pool.alive(p) for _,p in going.values()) and time.time() < end: time.sleep(.1)
             lines = write_ledger(run, runs)
-            tell(run, lines, 'stopped' if stopped else 'working')
+            tell(run, lines, 'stopped' if stopped else 'done' if all(o['state'] == 'done' for o in lines) else 'working')
             run.publish('comparison')
             if old: signal.signal(signal.SIGTERM, old)
         if stopped: raise MedqaError(f'asked to stop: {sum(o["state"] == "done" for o in lines)} of {len(lines)} runs are done, and the one under way is saved; the same command goes on')
         return lines
+
+# %% ../../nbs/core/46_grid.ipynb #94f8eacf
+def survivors(means, n, way): # {setting: mean}, the reference first; how many stay; 1 where more is better, else -1
+    "The reference and the best of the others, in their old order; of equals the earlier"
+    first,*rest = means
+    best = sorted(rest, key=lambda o: -way*means[o])[:n - 1]
+    return [o for o in means if o == first or o in best]
+
+def halve(run, say=print): # `Run` with data; called with a line for each run and round. Returns the settings that are left
+    "All rounds of successive halving; without any, all settings"
+    cfg,c = run.config,run.config.comparison
+    left = settings_of(c)
+    for r,n in enumerate(kept(len(left), c.halving)[1:], 1):
+        runs,means = [run_of(cfg, s, max(seeds_of(c)) + r, r) for s in left],{}
+        do_all(run, runs, lambda o: cell_config(cfg, o['config'], o['seed'], round_steps(cfg, r)).to_dict(), say)
+        for o in runs:
+            t = read_table(run.path('comparison', 'runs', o['id'], 'scores.parquet'))
+            means[setting_name(o['config'])] = float(t[t.metric == c.metric].value.mean())
+        if any(v != v for v in means.values()): raise MedqaError(f'comparison.metric: no question of the rounds has a score in {c.metric}: choose another metric, or set comparison.halving to 0')
+        stay = survivors(means, n, sign(c.metric))
+        say(f'round {r}: {len(stay)} of {len(left)} settings go on: {"; ".join(stay)}')
+        left = [s for s in left if setting_name(s) in stay]
+    return left

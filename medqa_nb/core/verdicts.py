@@ -132,7 +132,7 @@ def sentence(n, d, r): # Setting; its difference; report. Returns text
     first,m,how = r['reference'],label(r['metric']),in_words(d, 4)
     if d['why']: return f'**Cannot tell** whether {n} or {first} is better: {d["why"]}.'
     after = f'p {d["p_holm"]:.3f}' + (f' after correction for {len(r["differences"])} comparisons' if len(r['differences']) > 1 else '')
-    if d['verdict'] == 'equivalent': return f'{n} is **equivalent** to {first}: the difference in {m}, {how}, is smaller than the margin of {r["margin"]:g}' + (', though not zero.' if d['p_holm'] <= LEVEL else '.')
+    if d['verdict'] == 'equivalent': return f'{n} is **equivalent** to {first}: the difference in {m}, {how}, is smaller than the margin of {r["margin"]:g} (p {d["p_equivalence_holm"]:.3f})' + (', though not zero.' if d['p_holm'] <= LEVEL else '.')
     if d['verdict'] != 'cannot tell': return f'{n} is **{d["verdict"]}** than {first}: {how} {m}, {after}.'
     s = f'**Cannot tell** whether {n} or {first} is better: {how} {m}, {after}.'
     if d['ci95'][0]*d['ci95'][1] > 0: s += ' The interval leaves zero out, but among so many comparisons, or so few groups, that happens too easily by luck.'
