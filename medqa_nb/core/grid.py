@@ -35,9 +35,9 @@ def section_of(key): # Name of a setting
         if key in {f.name for f in fields(s)}: return s
     raise MedqaError(f'comparison.grid: {key} is no setting of lora or training: {nearest(key, [f.name for s in ("lora", "training") for f in fields(s) if f.name not in OWN])}')
 
-def checked(s): # {setting: value}; returns the same with checked values
+def checked(s): # {setting: value}; returns the same with checked values, sorted: run.yaml keeps no order of keys
     if not isinstance(s, dict): raise MedqaError(f'comparison.settings: {s!r} is no mapping such as {{rank: 16, alpha: 32}}')
-    return {k:check_field(section_of(k), k, v, 'comparison.grid') for k,v in s.items()}
+    return {k:check_field(section_of(k), k, s[k], 'comparison.grid') for k in sorted(s)}
 
 def settings_of(c): # `ComparisonSettings`; returns a list of {setting: value}, the reference first
     "All settings to compare, checked: the list, or every combination of the grid"
@@ -46,7 +46,7 @@ def settings_of(c): # `ComparisonSettings`; returns a list of {setting: value}, 
     else:
         for k,vs in c.grid.items():
             if not isinstance(vs, list) or not vs: raise MedqaError(f'comparison.grid: {k} = {vs!r} is not a list of values')
-        out = [checked(dict(zip(c.grid, vs))) for vs in itertools.product(*c.grid.values())] if c.grid else []
+        out = [checked(dict(zip(sorted(c.grid), vs))) for vs in itertools.product(*(c.grid[k] for k in sorted(c.grid)))] if c.grid else []
     if len(out) < 2: raise MedqaError(f'comparison.grid has {len(out) or "no"} setting{"s"*(not out)}: give two at least, such as rank: [8, 16]')
     whole = [{**c.defaults, **s} for s in out]
     if twice := [setting_name(s) for i,s in enumerate(out) if whole[i] in whole[:i]]: raise MedqaError(f'comparison: {twice[0]} stands there twice')
@@ -221,6 +221,7 @@ def train_and_answer(run, o): # `Run` with the settings of one run; the planned 
     seconds,rate = time.time() - t0,rate_of(cfg, resolve(cfg.gpu.profile))
     write_json(folder/'run.json', dict(o, state='done', peak_gib=most('allocated_gib'), host_gib=most('host_gib'), seconds=r['seconds'] + seconds, units=r['units'] + seconds*rate/3600 if rate is not None and r['units'] is not None else r['units'],
         steps=r['steps'], sessions=r['sessions'], best=r['best'], data=fingerprint(train), questions=fingerprint(asked), first_loss=next((l['loss'] for l in lines if 'loss' in l), None), time=time.time()))
+    print(f'{time.strftime("%F %T")} is finished', flush=True)
     shutil.rmtree(folder/'checkpoints', ignore_errors=True)
     for s in stores: s.clear()
 
@@ -253,6 +254,7 @@ class Here:
     "Runs on this machine, one at a time"
     slots = 1
     def __init__(self, cfg): # `Config`
+        os.environ.setdefault('PYTHONWARNINGS', 'ignore:resource_tracker') # what a killed run leaves is taken away, and need not be told
         self.ctx = multiprocessing.get_context('spawn' if resolve(cfg.gpu.profile).gib else 'forkserver')
         if not resolve(cfg.gpu.profile).gib: self.ctx.set_forkserver_preload(LOADED)
     def start(self, *args): # Of `do_run`. Returns a handle
