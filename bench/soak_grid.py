@@ -17,7 +17,7 @@ def make(folder): # Returns a `Run` with rows
     from medqa_nb.core.config import Config, load_config
     from medqa_nb.core.files import assets, write_json, write_table
     from medqa_nb.core.runs import Run
-    cfg = Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile='cpu'), model=dict(base=str(assets('tiny'))), training=dict(effective_batch=2, max_length=64), evaluation=dict(max_new_tokens=6, resamples=200),
+    cfg = Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile='cpu'), model=dict(base=str(assets('tiny'))), training=dict(effective_batch=2, max_length=96), evaluation=dict(max_new_tokens=6, resamples=200),
         comparison=dict(grid=dict(rank=[2, 4], alpha=[4, 8]), seeds=[0, 1, 2], max_steps=8, questions=16)))
     run = Run(folder, folder, cfg)
     run.local.mkdir(parents=True); run.save_config()

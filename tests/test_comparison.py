@@ -118,7 +118,7 @@ def small(folder, **kw):
     "A run with 48 rows and the embedded model"
     from medqa_nb.core.config import load_config
     from medqa_nb.core.files import assets
-    cfg = Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile='cpu'), model=dict(base=str(assets('tiny'))), training=dict(effective_batch=2, max_length=64), evaluation=dict(max_new_tokens=6, resamples=200),
+    cfg = Config().update(load_config(assets('cpu_config.yaml'))).update(dict(gpu=dict(profile='cpu'), model=dict(base=str(assets('tiny'))), training=dict(effective_batch=2, max_length=96), evaluation=dict(max_new_tokens=6, resamples=200),
         comparison={**dict(grid=dict(rank=[2, 4]), seeds=[0, 1], max_steps=4, questions=8), **kw}))
     run = Run(folder/'r', folder/'r', cfg)
     run.local.mkdir(parents=True); run.save_config()
@@ -165,6 +165,21 @@ def test_killed_and_resumed(tmp_path):
     assert 'ank=4' in subprocess.run([sys.executable, '-c', code, str(run.local)], capture_output=True, text=True, check=True).stdout
     write_ledger(run, [dict(planned(run.config)[0], id='another')]) # a ledger that grows keeps what is done
     assert len(read_ledger(run.path('comparison', 'ledger.jsonl'))) == 5
+
+def test_spread_by_ray(tmp_path):
+    "The same ledger; runs in workers of Ray that end with them"
+    ray = pytest.importorskip('ray')
+    run = small(tmp_path, ray='local', seeds=[0])
+    try: lines = do_all(run, planned(run.config), lambda o: cell_config(run.config, o['config'], o['seed']).to_dict(), say=lambda s: None)
+    finally: ray.shutdown()
+    assert [o['state'] for o in lines] == ['done', 'done'] and len({o['first_loss'] for o in lines}) == 1
+    pids = [f.read_text().split('process ')[1].split()[0] for f in run.path('comparison', 'runs').glob('*/log.txt')]
+    assert len(set(pids)) == 2 and str(os.getpid()) not in pids
+
+def test_ray_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    run = small(tmp_path, ray='local', seeds=[0])
+    with pytest.raises(MedqaError, match='pip install'): do_all(run, planned(run.config), None)
 
 def test_halving_keeps_its_questions_apart(tmp_path, monkeypatch):
     "The rounds ask other questions with another seed; the worse half is dropped; nothing of a round is in the report"

@@ -271,7 +271,7 @@ class OnRay:
         except ImportError: raise MedqaError('comparison.ray needs Ray: pip install "medqa_nb[ray]", or set comparison.ray to null') from None
         here = cfg.comparison.ray == 'local'
         try: ray.init(None if here else cfg.comparison.ray, ignore_reinit_error=True, include_dashboard=False if here else None, log_to_driver=False)
-        except ConnectionError as e: raise MedqaError(f'comparison.ray = {cfg.comparison.ray}: no cluster answers there ({(str(e).splitlines() or [""])[0][:100]}): start one with ray start --head, or set comparison.ray to local') from None
+        except Exception as e: raise MedqaError(f'comparison.ray = {cfg.comparison.ray}: Ray does not start or answer ({(str(e).splitlines() or [""])[0][:120]}): start a cluster with ray start --head and give its address, or set comparison.ray to null') from e # it raises many kinds
         has,self.ray = ray.cluster_resources(),ray
         self.slots = int(has.get('GPU', 0) or has.get('CPU', 1))
         self.task = ray.remote(max_calls=1, max_retries=0, **(dict(num_gpus=1) if has.get('GPU') else dict(num_cpus=1)))(the_worker()) # max_calls: a worker process ends with its task
