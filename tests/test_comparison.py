@@ -127,6 +127,51 @@ def small(folder, **kw):
     write_json(run.path('data', 'report.json'), {}); write_json(run.path('data', 'vocabulary.json'), {})
     return run
 
+def made_up(cfg, effects=(0, .08), groups=20):
+    "A ledger and its scores"
+    names = [json.dumps(s) for s in settings_of(cfg.comparison)]
+    x,g = S.simulated_scores(np.random.default_rng(4), effects, len(cfg.comparison.seeds), groups, luck=.003)
+    lines = [dict(o, state='done', data='a', questions='b', host_gib=1., seconds=9.) for o in planned(cfg)]
+    scores = pd.concat([pd.DataFrame(dict(id=o['id'], key=[f'q{i}' for i in range(len(g))], group=[f'd{i}' for i in g], metric='rougeL',
+        value=x[names.index(json.dumps(o['config'])), cfg.comparison.seeds.index(o['seed'])])) for o in lines])
+    return lines, scores
+
+LEDGERS = {'runs are missing':(lambda l, s: ([dict(o, state='to do') if i else o for i,o in enumerate(l)], s), 'no seed with which all 2 settings are done: 9 runs are missing'),
+    'other rows':(lambda l, s: ([dict(l[0], data='z'), *l[1:]], s), 'learnt from other rows'), 'other questions':(lambda l, s: ([*l[:-1], dict(l[-1], questions='z')], s), 'answered other questions'),
+    'no such scores':(lambda l, s: (l, s.assign(metric='chrf')), 'rougeL has no score for each question here: choose from chrf'), 'scores lost':(lambda l, s: (l, s[s.id != l[0]['id']]), 'has nothing of rank-2'),
+    'nothing known':(lambda l, s: (l, s.assign(value=np.nan)), 'no question has a score'), 'an empty ledger':(lambda l, s: ([], s), 'no seed with which all')}
+
+@pytest.mark.parametrize('name', LEDGERS)
+def test_ledgers_that_cannot_be_compared(name):
+    cfg = Config().update(dict(comparison=dict(grid=dict(rank=[2, 4]), seeds=[0, 1, 2, 3, 4])))
+    change,words = LEDGERS[name]
+    with pytest.raises(MedqaError, match=words): analyse(*change(*made_up(cfg)), cfg.comparison, 200)
+
+def test_ledgers_that_say_less():
+    "An unbalanced one is cut to whole seeds; a constant metric, one seed, one group give no p value; questions without a score are left out of all"
+    cfg = Config().update(dict(comparison=dict(grid=dict(rank=[2, 4]), seeds=[0, 1, 2, 3, 4])))
+    lines,scores = made_up(cfg)
+    of = lambda l, s, c=cfg.comparison: analyse(l, s, c, 200)
+    whole = of(lines, scores)
+    assert whole['differences']['rank=4']['verdict'] == 'better' and not whole['notes'] and '**better**' in sentence('rank=4', whole['differences']['rank=4'], whole)
+    cut = of(lines[:-1], scores)
+    assert cut['seeds'] == [0, 1, 2, 3] and 'Seed 4 is left out' in cut['notes'][0] and 'before the end' in cut['notes'][1]
+    for r,why in ((of(lines, scores.assign(value=.5)), 'all scores are the same'), (of(lines, scores.assign(group='d0')), 'one group'), (of(lines, scores, Config().update(dict(comparison=dict(cfg.comparison.to_dict(), seeds=[3]))).comparison), 'one seed')):
+        d = r['differences']['rank=4']
+        assert d['verdict'] == 'cannot tell' and why in d['why'] and d['p'] is None and d['ci95'] == [None, None] and d['p_equivalence'] is None and d['detectable'] is None
+        assert 'Cannot tell' in sentence('rank=4', d, r)
+    nan = scores.copy(); nan.iloc[0, nan.columns.get_loc('value')] = np.nan
+    r = of(lines, nan)
+    assert r['n'] == whole['n'] - 1 and '1 questions have no ROUGE-L' in r['notes'][0]
+    assert of(lines, scores, Config().update(dict(comparison=dict(cfg.comparison.to_dict(), margin=.5))).comparison)['differences']['rank=4']['verdict'] == 'equivalent'
+
+def test_less_is_better():
+    "A metric of errors: more of it is worse"
+    cfg = Config().update(dict(comparison=dict(grid=dict(rank=[2, 4]), seeds=[0, 1, 2, 3, 4], metric='contradicted')))
+    lines,scores = made_up(cfg)
+    r = analyse(lines, scores.assign(metric='contradicted'), cfg.comparison, 200)
+    assert r['differences']['rank=4']['verdict'] == 'worse' and [d['verdict'] for d in r['pairs']] == ['better']
+
 COMPARE = 'import sys; from medqa_nb.core.runs import Run; from medqa_nb.comparison import compare; compare(Run.open(sys.argv[1]), say=lambda s: print(s, flush=True))'
 
 def begin(run): # Returns a process that compares

@@ -83,12 +83,11 @@ def planned(cfg, settings=None): # `Config`; settings that are left, None takes 
 
 # %% ../../nbs/core/46_grid.ipynb #3ece4370
 def divide(groups, # Group of each validation row
-    halving,       # Is there successive halving?
-    seed):         # Of the run
-    "Which rows choose the adapter, which are asked in halving, which are asked for the verdict: three boolean arrays"
+    halving):      # Is there successive halving?
+    "Which rows choose the adapter, which are asked in halving, which are asked for the verdict: three boolean arrays, the same for every seed"
     import numpy as np
     names = np.unique(groups)
-    names,k = np.random.default_rng(seed).permutation(names),len(names)//5 or 1
+    names,k = np.random.default_rng(0).permutation(names),len(names)//5 or 1
     cut = k + halving*((len(names) - k)//3)
     if len(names) < 3 or halving and (cut - k < 2 or len(names) - cut < 2):
         raise MedqaError(f'{len(names)} groups of validation questions are too few to compare with' + (' successive halving: set comparison.halving to 0, or' if halving else ':') + ' raise data.validation')
@@ -98,7 +97,7 @@ def comparison_rows(run, round=0): # `Run` with data; round of halving, 0 for wh
     "Rows that every setting learns from, and the same questions for all, spread over the groups"
     from medqa_nb.core.statistics import spread
     train,valid = (read_table(run.path('data', f'{o}.parquet')) for o in ('train', 'validation'))
-    steer,screen,asked = (valid[o] for o in divide(valid.group, bool(run.config.comparison.halving), run.config.run.seed))
+    steer,screen,asked = (valid[o] for o in divide(valid.group, bool(run.config.comparison.halving)))
     rows = screen if round else asked
     return train, steer.iloc[spread(steer.group, 200)].reset_index(drop=True), rows.iloc[spread(rows.group, run.config.comparison.questions)].reset_index(drop=True)
 

@@ -40,8 +40,8 @@ def balanced(lines, c): # Ledger; `ComparisonSettings`. Returns ({setting: {seed
         notes.append(f'Seed {s} is left out: {n} of {len(left)} settings are done with it, and a comparison needs all.')
     used = [runs[n][s] for n in left for s in whole]
     for key,word in (('data', 'learnt from other rows'), ('questions', 'answered other questions')):
-        first = used[0][key]
-        if odd := [o['id'] for o in used if o[key] != first]: raise MedqaError(f'the ledger mixes runs that cannot be compared: {", ".join(odd[:3])} {word} than {used[0]["id"]}; delete comparison/runs/{odd[0]} and run medqa compare')
+        first = used[0].get(key)
+        if odd := [o['id'] for o in used if o.get(key) != first]: raise MedqaError(f'the ledger mixes runs that cannot be compared: {", ".join(odd[:3])} {word} than {used[0]["id"]}; delete comparison/runs/{odd[0]} and run medqa compare')
     return {n:{s:runs[n][s] for s in whole} for n in left}, whole, notes
 
 def score_arrays(scores, runs, metric): # Long scores with id and group; from `balanced`; metric. Returns ({setting: [seeds, questions]}, group of each question, questions without a score)
