@@ -148,7 +148,8 @@ def quote_grid(cfg, plan): # `Config`; from `plan_grid`. Returns one line, and r
     words = f'{plan["settings"]} settings x {plan["seeds"]} seeds: {plan["runs"]} runs' + (f', {plan["left"]} of them to do' if plan['left'] != plan['runs'] else '')
     if not plan['left']: return words
     if plan['hours'] is None: return f'{words} on {plan["gpu"]}; the first one tells how long they take'
-    words += f', {plan["hours"]:.1f} h on {plan["gpu"]}' + (f' in {plan["sessions"]} session{"s"*(plan["sessions"] > 1)}' if plan['gpu'] != 'cpu' else '')
+    words += f', {plan["hours"]:.1f} h' if plan['hours'] >= 1 else f', {60*plan["hours"]:.0f} min'
+    words += f' on {plan["gpu"]}' + (f' in {plan["sessions"]} session{"s"*(plan["sessions"] > 1)}' if plan['gpu'] != 'cpu' else '')
     if plan['gpu'] == 'cpu': return words
     if plan['units'] is None: return f'{words}; cost unknown: set gpu.units_per_hour to what Colab shows'
     words += f', about {plan["units"]:.1f} compute units'
