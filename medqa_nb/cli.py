@@ -7,8 +7,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['COMMANDS', 'ABOUT', 'flag_settings', 'open_run', 'Ticker', 'do_demo', 'do_doctor', 'shown', 'do_plan', 'do_status',
-           'do_stage', 'rehearsed', 'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser', 'quiet',
-           'main']
+           'do_stage', 'rehearsed', 'analysed', 'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser',
+           'quiet', 'main']
 
 # %% ../nbs/08_cli.ipynb #ac3517a2
 import argparse, json, os, sys, time
@@ -127,6 +127,7 @@ def do_stage(name, # Name of a stage
                 print(f'{s}: nothing in {run.name} yet, so it is made first', flush=True)
                 call(stage(s), s, run)
         if getattr(a, 'rehearse', False): return rehearsed(run)
+        if getattr(a, 'analyse', False): return analysed(run)
         r = call(stage(name), name, run)
         print(f'{name} done: {home(run.path(name))}')
         for n in run.notes + (r or {}).get('notes', []) + unread((r or {}).get('broken', [])): print(f'note: {n}')
@@ -143,6 +144,12 @@ def rehearsed(run): # `Run`; returns the exit status
     plan = r['plan']
     print('the rehearsal is green' + (f'; by its speed the job takes {plan["hours"]:.1f} h' if plan['hours'] else '')
           + ('' if plan['units'] is None or plan['gpu'] == 'cpu' else f' and {plan["units"]:.1f} units'))
+
+def analysed(run): # `Run` with a ledger
+    "The analysis of a comparison again, while runs are missing of the seeds that are whole"
+    from medqa_nb.comparison import analyse_run
+    r = analyse_run(run)
+    for o in (r['verdict'], *r['notes'], f'report: {home(run.path("comparison", "report.md"))}'): print(o)
 
 def call(f, name, run): # A stage's function; its name; the run
     "Call a stage with what it takes to report progress"
@@ -184,7 +191,7 @@ COMMANDS = dict(
     augment=(do_stage('augmentation'), 'medqa augment --run mine\nmedqa augment --set augmentation.share=0.5'),
     train=(do_stage('training'), 'medqa train --rehearse\nmedqa train --experiment_name r32 --lora_rank 32 --lora_alpha 64\nmedqa train --config training_config.yaml'),
     evaluate=(do_stage('evaluation'), 'medqa evaluate --set evaluation.questions=500'),
-    compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml'),
+    compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml\nmedqa compare --analyse --set comparison.metric=completeness'),
     release=(do_stage('release'), 'medqa release'),
     run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz\nmedqa run --set budget.units=20 --set gpu.release=true'),
     status=(do_status, 'medqa status --run mine\nmedqa status --watch 5'))
@@ -221,6 +228,7 @@ def parser(): # Returns the parser of `medqa`
             p.add_argument('--lora_rank', help='rank of the adapter')
             p.add_argument('--lora_alpha', help='scale of the adapter; twice the rank is the custom')
             p.add_argument('--experiment_name', help='another name for --run')
+        if name == 'compare': p.add_argument('--analyse', action='store_true', help='train nothing: analyse what the ledger holds')
         if name == 'plan':
             p.add_argument('--gpu', help='t4, l4, a100-40, a100-80, h100, g4 or cpu; default: this machine')
             p.add_argument('--json', action='store_true', help='print the plan as JSON')

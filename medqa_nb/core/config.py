@@ -80,11 +80,11 @@ class text(Kind):
         return v.strip()
 
 class listing(Kind):
-    "A list of texts or numbers; a text is split at commas"
-    def __init__(self): super().__init__('a list')
+    "A list of texts or numbers (a text is split at commas), or of something else"
+    def __init__(self, of=(str,int,float), words='a list'): super().__init__(words); self.of = of
     def convert(self, v):
         if isinstance(v, str): v = [o.strip() for o in v.split(',') if o.strip()]
-        if not isinstance(v, list) or not all(isinstance(o, (str,int,float)) for o in v): raise ValueError
+        if not isinstance(v, list) or not all(isinstance(o, self.of) for o in v): raise ValueError
         return v
 
 class mapping(Kind):
@@ -229,13 +229,18 @@ class EvaluationSettings(Section):
 
 class ComparisonSettings(Section):
     "Which settings are compared"
-    beginner = ('metric', 'seeds')
+    beginner = ('grid', 'seeds', 'metric', 'margin')
     def __init__(self,
-        grid:mapping()={'rank':[4, 16]}, # LoRA or training settings and the values to try
-        seeds:listing()=[0, 1, 2], # Seeds of every setting
+        grid:mapping()={'rank':[4, 16]}, # LoRA or training settings and the values to try, in all combinations; the first is what the others are compared with
+        settings:listing(dict, 'a list of mappings such as {rank: 16, alpha: 32}')=[], # Instead of a grid: each setting by itself, e.g. {rank: 16, alpha: 32}
+        defaults:mapping()={}, # LoRA or training settings that all of them share
+        seeds:listing()=[0, 1, 2], # Seeds of every setting; with one, nothing can be told
         metric:text()='rougeL', # The one metric that decides, chosen beforehand
+        margin:number(0, 1000)=0.02, # Differences of the metric below it do not matter: what "equivalent" means, chosen beforehand; 0 leaves that word out
         max_steps:whole(1, 10**6)=100, # Optimizer steps of each run
-        questions:whole(1, 10**6)=100): # Validation questions answered by each run
+        questions:whole(1, 10**6)=100, # Validation questions answered by each run
+        halving:whole(0, 6)=0, # Rounds that drop the worse half after a short training, on a seed and questions of their own; 0 drops nobody
+        ray:text(optional=True)=None): # Spread the runs over GPUs and machines with Ray: local, or the address of a cluster; null does one after the other
         store_attr()
 
 class ReleaseSettings(Section):
@@ -316,6 +321,7 @@ def load_config(path): # YAML file with any part of run.yaml; returns a nested d
     except OSError as e: raise MedqaError(f'{path} cannot be read: {e.strerror}') from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise MedqaError(f'{path} is not valid YAML: {" ".join(str(e).split())}') from e
+    if isinstance(d, dict) and d and set(d) <= {f.name for f in fields('comparison')}: d = dict(comparison=d) # lora_experiments.yaml
     Config().update(d, str(path))
     return d
 

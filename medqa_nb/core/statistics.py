@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/statistics.html.md"""
 
 # %% auto #0
 __all__ = ['spread', 'group_sums', 't_quantile', 'ratio_error', 'in_blocks', 'cluster_bootstrap', 'largest_share', 'seldom_seen',
-           'paired_difference', 'holm', 'in_words']
+           'sign_flips', 'paired_difference', 'holm', 'in_words']
 
 # %% ../../nbs/core/17_statistics.ipynb #a29d62de
 from math import comb
@@ -95,17 +95,22 @@ def seldom_seen(o, # {mean, ci95} of `cluster_bootstrap`
     return dict(o, ci95=[min(ends), max(ends)])
 
 # %% ../../nbs/core/17_statistics.ipynb #4729b323
+def sign_flips(s, # Sums of the groups
+    n=2000, # Resamples
+    seed=0): # Of the permutation
+    "Two-sided p-value when the sign of each group's sum could as well be the other one, at least 1/(n+1): the observed signs count as a draw"
+    rng = np.random.default_rng([seed, 1])
+    flipped = in_blocks(n, len(s), lambda k: np.abs(rng.choice([-1., 1.], size=(k, len(s)))@s))
+    return float((1 + (flipped >= abs(s.sum()) - 1e-9).sum())/(n + 1))
+
 def paired_difference(a, b, groups, # Scores of two systems on the same questions; group of each
     n=2000,  # Resamples
     seed=0): # Of resampling and permutation
-    "Mean of a minus b, its 95% interval and a two-sided p-value, at least 1/(n+1): the observed signs count as a draw"
+    "Mean of a minus b, its 95% interval and a two-sided p-value"
     d = np.asarray(a, float) - np.asarray(b, float)
     s,_ = group_sums(d, groups)
     out = cluster_bootstrap(d, groups, n, seed)
-    if len(s) < 2: return dict(out, p=None)
-    rng = np.random.default_rng([seed, 1])
-    flipped = in_blocks(n, len(s), lambda k: np.abs(rng.choice([-1., 1.], size=(k, len(s)))@s))
-    return dict(out, p=float((1 + (flipped >= abs(s.sum()) - 1e-9).sum())/(n + 1)))
+    return dict(out, p=sign_flips(s, n, seed) if len(s) > 1 else None)
 
 # %% ../../nbs/core/17_statistics.ipynb #3ef00947
 def holm(ps): # p-values, None where unknown; returns them corrected, in the same order
