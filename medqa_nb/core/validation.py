@@ -114,7 +114,7 @@ def with_subject(found): # From `clauses`
 
 def contradictions(answer, source, # Texts
     focus='',                      # The condition: its words tell no clause from another
-    least=.5, margin=.2):          # Share of a clause's words in the other one; by how much it must be more similar than one that agrees
+    least=.66, margin=.2):         # Share of a clause's words in the other one; by how much it must be more similar than one that agrees
     "Clauses of the answer that say the opposite of the source's"
     leave = frozenset(stem(w) for w in words_in(focus))
     theirs,out = with_subject(clauses(source, leave)),[]
