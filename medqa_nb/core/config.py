@@ -163,7 +163,19 @@ class AugmentationSettings(Section):
     beginner = ('method', 'share')
     def __init__(self,
         method:choice('template', 'none', 'claude')='template', # Rewriting by rules, nothing, or Claude (opt-in)
-        share:number(0, 5)=0.3): # Added rows as a share of the training rows
+        share:number(0, 5)=0.3, # Added rows as a share of the training rows
+        allowed:flag()=False, # Claude only: I have read the terms and may train with its answers
+        model:text()='claude-haiku-5-5', # Claude only: the model that is asked
+        prompts:listing()=['structure', 'question'], # Claude only: what it is asked for, from assets/prompts.yaml
+        threshold:number(0, 1)=0.8, # Least completeness, medical accuracy, safety and coherence of an added row
+        nli:text()='lexical', # Who looks for contradictions besides the rules: folder or hub name of an NLI model, or lexical for nobody
+        price_in:number(0, 10000, optional=True)=None, # Dollars for a million tokens that go in, outside of batches; null takes the price list of this release
+        price_out:number(0, 10000, optional=True)=None, # The same for tokens that come out
+        chunk:whole(1, 100000)=1000, # Requests in a batch at most
+        attempts:whole(1, 10)=3, # Attempts for a row at most
+        poll:number(0.01, 3600)=45.0, # Seconds between two looks at the batches
+        settle:number(0.1, 3600)=180.0, # Seconds after which a call that nobody saw end counts as lost
+        disown:listing()=[]): # Batches in the workspace that are not this run's, although its ledger does not know them
         store_attr()
 
 class LoraSettings(Section):
