@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/card.html.md"""
 
 # %% auto #0
 __all__ = ['WATTS', 'WHAT', 'llama_version', 'readme_licence', 'licence', 'notice', 'base_name', 'release_name', 'energy',
-           'training_lines', 'synthetic_lines', 'evaluation_lines', 'safety_lines', 'facts', 'reproduce_lines',
-           'use_lines', 'card_text', 'card']
+           'training_lines', 'synthetic_lines', 'evaluation_lines', 'safety_lines', 'code_hash', 'facts',
+           'reproduce_lines', 'use_lines', 'card_text', 'card']
 
 # %% ../../nbs/core/52_card.ipynb #5f0f31c5
 import json, re
@@ -72,12 +72,13 @@ def training_lines(cfg, r): # `Config`; report of the training stage
     p,best,lora,t = r.get('plan', {}),r.get('best') or {},cfg.lora,cfg.training
     hours = r.get('seconds') and r['seconds']/3600
     more = [w for w,on in (('rsLoRA', lora.rslora), ('DoRA', lora.dora), (f'trained whole: {", ".join(map(str, lora.modules_to_save))}', lora.modules_to_save), (f'NEFTune {t.neftune:g}', t.neftune), ('packing', t.packing)) if on]
-    return [f'- LoRA rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}, on {lora.target_modules}' + ''.join(f', {w}' for w in more) + f'; frozen base in {"four bits (NF4)" if cfg.model.quantization == "nf4" else "16 bits"}',
-        f'- {known(r.get("steps"))} steps of {t.effective_batch} sequences of at most {t.max_length} tokens; {t.optimizer}, peak rate {t.learning_rate:g}, {t.schedule}, warm-up {t.warmup:g}, weight decay {t.weight_decay:g}; loss on the answers only',
-        f'- best adapter at step {known(best.get("step"))}, by {known(best.get("metric"))} on validation rows: {known(best.get("value"), "{:.3f}")}',
+    out = [f'- LoRA rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}, on {lora.target_modules}' + ''.join(f', {w}' for w in more) + f'; frozen base in {"four bits (NF4)" if cfg.model.quantization == "nf4" else "16 bits"}',
+        f'- {"" if not r else known(r.get("steps")) + " steps, "}{t.effective_batch} sequences a step, of at most {t.max_length} tokens; {t.optimizer}, peak rate {t.learning_rate:g}, {t.schedule}, warm-up {t.warmup:g}, weight decay {t.weight_decay:g}; loss on the answers only']
+    return out + (['- Steps, hardware, time, cost and energy: not recorded (there is no report of training).'] if not r else [
+        f'- best adapter at step {known(best.get("step"))}, by {known((best.get("metric") or "").replace("eval_", ""))} on validation rows: {known(best.get("value"), "{:.3f}")}',
         f'- hardware: {known(p.get("gpu"))}, computing in {known(p.get("dtype"))}, peak memory {known(r.get("peak_gib"), "{:.1f} GiB")}, {known(r.get("tokens_per_second"), "{:,.0f}")} tokens/s',
         f'- time: {known(hours, "{:.2f}")} h in {known(r.get("sessions"))} session(s); cost: {known(r.get("units"), "{:.1f}")} Colab compute units',
-        f'- {energy(p.get("gpu"), hours)}']
+        f'- {energy(p.get("gpu"), hours)}'])
 
 def synthetic_lines(aug, data): # Reports of augmentation and data
     "How much of the training rows was made, and by what"
@@ -104,19 +105,25 @@ def safety_lines(r): # Report of the evaluation stage
     from medqa_nb.core.report import forgetting_rows, table_md
     return [*out, '', 'General tasks, to see what was forgotten:', '', table_md(forgetting_rows(r))]
 
+def code_hash(): # Returns 16 hexadecimal digits
+    "Hash of the package's Python files"
+    import hashlib
+    root = assets().parent
+    return hashlib.sha256(b''.join(p.relative_to(root).as_posix().encode() + p.read_bytes() for p in sorted(root.rglob('*.py')))).hexdigest()[:16]
+
 def facts(run): # `Run`; returns plain data
-    "What reproduction needs: seeds, versions, hashes"
+    "What reproduction needs: seeds, versions, hashes of rows, adapter and code"
     p = run.path
     hashes = {n:sha256(p(*n.split('/'))) for n in ('data/train.parquet', 'data/validation.parquet', 'data/test.parquet', 'augmentation/rows.parquet', 'training/adapter/adapter_model.safetensors') if p(*n.split('/')).exists()}
     manifests = sorted(p('checkpoints').glob('step-*.json'))
     return dict(seeds={'run.seed':run.config.run.seed, 'data.split_seed':run.config.data.split_seed}, hashes=hashes, versions=read_json(manifests[-1]).get('versions') if manifests else None,
-                settings=read_json(p('training', 'settings.json')) if p('training', 'settings.json').exists() else None)
+                settings=read_json(p('training', 'settings.json')) if p('training', 'settings.json').exists() else None, code=code_hash())
 
 def reproduce_lines(f): # From `facts`
     "How to make it again, and what it was made with"
     listed = lambda d: [f'- `{k}`: `{v}`' for k,v in d.items() if v is not None]
     return ['`run.yaml` in this repository holds every setting. `medqa run --config run.yaml` makes the model again, and `medqa reproduce` compares hashes of data, settings and code with these and evaluates anew.', '', *listed(f['seeds']), '',
-            *(['Versions in training: ' + ', '.join(f'{k} {v}' for k,v in f['versions'].items() if v) + '.'] if f['versions'] else [f'Versions in training: not recorded; released with medqa_nb {versions()["medqa_nb"]}.']), '', 'SHA-256:', '', *listed(f['hashes'])]
+            *(['Versions in training: ' + ', '.join(f'{k} {v}' for k,v in f['versions'].items() if v) + '.'] if f['versions'] else [f'Versions in training: not recorded; released with medqa_nb {versions()["medqa_nb"]}.']), '', f'SHA-256 (code of medqa_nb: `{f["code"]}`):', '', *listed(f['hashes'])]
 
 def use_lines(name, base, parts, rank): # Of the release; of the base; parts that were made; rank
     "How to run it"

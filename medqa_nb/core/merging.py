@@ -188,7 +188,7 @@ def shards(m,  # `Merged`
 # %% ../../nbs/core/50_merging.ipynb #a036b113
 def mib(n): # Bytes; returns text
     "A size as people read it"
-    return f'{n/2**20:.1f} MiB' if n < 2**30 else f'{n/2**30:.1f} GiB'
+    return next(f'{n/u:.1f} {w}' for u,w in ((2**30, 'GiB'), (2**20, 'MiB'), (1024, 'KiB'), (1, 'bytes')) if n >= u or u == 1)
 
 def need_space(*wants): # (folder, bytes, what for) of everything that will be written
     "A MedqaError if a disk has no room for all of it; folders on one disk are added up"

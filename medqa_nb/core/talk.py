@@ -68,12 +68,12 @@ class Talk:
         if not question.strip(): raise MedqaError('an empty question: write one')
         messages,ids = self.fit(question.strip())
         left = (len(self.messages) + 1 - len(messages))//2
-        self.note,said,n = f'the first {left} questions no longer fit into the context and are left out' if left else None,'',0
+        self.note,said,n = f'{"the first question no longer fits" if left == 1 else f"the first {left} questions no longer fit"} into the context' if left else None,'',0
         def count():
             nonlocal n
             for i in greedy(self.model, ids, self.most, stop_ids(self.tokenizer)): n += 1; yield i
         for t in pieces(self.tokenizer, count()): said += t; yield t
-        if n == self.most: self.note = f'cut after {n} tokens'
+        if n == self.most: self.note = '; '.join(o for o in (self.note, f'cut after {n} tokens') if o)
         self.messages = [*messages, dict(role='assistant', content=said.strip())]
     def forget(self): self.messages,self.note = [],None # Start anew
 
