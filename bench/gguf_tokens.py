@@ -34,7 +34,7 @@ def prepare(adapter, out, questions=50):
 def llama(out):
     from llama_cpp import Llama
     ref = json.loads((Path(out)/'reference.json').read_text())
-    m,ids,words,same = Llama(str(Path(out)/'model.gguf'), n_ctx=1024, verbose=False, n_threads=1, logits_all=False),0,0,0
+    m,ids,words,same = Llama(str(Path(out)/'model.gguf'), n_ctx=1024, verbose=False, n_threads=1, n_threads_batch=1),0,0,0
     for r in ref['rows']:
         got = m.tokenize(r['text'].encode(), add_bos=False, special=True)
         ids += got == r['prompt']

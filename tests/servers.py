@@ -97,6 +97,7 @@ def releases_route(self, path, query, body):
     who = s.tokens.get((self.headers.get('authorization') or '').removeprefix('Bearer '))
     if not who: return self.answer(401, dict(error='Invalid username or password.'), {'X-Error-Message':'Invalid username or password.'})
     if path == '/api/whoami-v2': return self.answer(200, who)
+    if path == '/api/validate-yaml': return self.answer(200, dict(errors=[], warnings=[])) # of a card's head
     if path == '/api/repos/create':
         o = json.loads(body)
         key = f'{o.get("type") or "model"}s', f'{o.get("organization") or who["name"]}/{o["name"]}' if '/' not in o['name'] else o['name']
@@ -108,6 +109,7 @@ def releases_route(self, path, query, body):
     if m := re.fullmatch(r'/(?:(datasets)/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)', path): kind,name,rest = m[1] or 'models', m[2], f'resolve/{m[3]}'
     else:
         m = re.fullmatch(r'/api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?', path)
+        if not m: return self.answer(404, dict(error=f'unknown: {self.command} {path}'))
         kind,name,rest = m[1], m[2], m[3] or ''
     r = s.repos.get((kind, name))
     if r is None: return self.answer(404, dict(error='Repository not found'), {'X-Error-Code':'RepoNotFound', 'X-Error-Message':'Repository not found'})

@@ -13,6 +13,7 @@ HERE,TOKENS = Path(__file__).resolve().parent,{'hf_mine':dict(name='me', type='u
 def trained(tmp_path_factory):
     "A run with data and an adapter whose B is not zero, as training leaves it"
     import torch
+    torch.set_num_threads(1)
     from medqa_nb.data import build_data
     from medqa_nb.core.models import attach, lora_config
     from peft import get_peft_model
@@ -92,21 +93,24 @@ def test_merged_is_the_adapter_beside_its_base(run):
     assert off['original', 'original'] < 1e-4 and off['dequantised', 'dequantised'] < 1e-4, off
     assert off['original', 'dequantised'] > 1e-2, 'the choice makes a difference'
 
-def test_prompt_ids_of_the_chat_are_those_of_training(trained):
-    "What TRL makes of a training row begins with exactly the ids that the chat sends"
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-    from transformers import AutoModelForCausalLM
-    from medqa_nb.core.chat import chat_rows, load_tokenizer, stop_ids
+def test_prompt_ids_of_the_chat_are_those_of_training(trained, tmp_path):
+    "What the trainer makes of a training row begins with exactly the ids that the chat sends, and there the loss begins"
+    from medqa_nb.core.chat import stop_ids
     from medqa_nb.core.files import read_table
+    from medqa_nb.core.planner import make_plan
+    from medqa_nb.core.steps import build_trainer
     from medqa_nb.core.talk import Talk
-    rows,tok = read_table(trained.path('data', 'validation.parquet'))[:8],load_tokenizer(assets('tiny'))
-    model = AutoModelForCausalLM.from_pretrained(assets('tiny'))
-    t = SFTTrainer(model, args=SFTConfig(output_dir=str(trained.path('trl')), max_length=2048, report_to=[], use_cpu=True, completion_only_loss=True), train_dataset=Dataset.from_list(chat_rows(rows)), processing_class=tok)
-    for o,q in zip(t.train_dataset, rows.question):
-        n = o['completion_mask'].index(1)
-        assert list(o['input_ids'][:n]) == Talk(model, tok).fit(q)[1]
-        assert o['input_ids'][-1] in stop_ids(tok)
+    cfg = Config().update(trained.config.to_dict()).update(dict(training=dict(max_length=2048)))
+    rows = read_table(trained.path('data', 'validation.parquet'))[:8]
+    t,tok = build_trainer(cfg, make_plan(cfg), rows, rows, tmp_path, quiet)
+    talk,seen = Talk(t.model, tok),set()
+    for o in t.train_dataset:
+        batch = t.data_collator([o])
+        ids,n = batch['input_ids'][0].tolist(),(batch['labels'][0] != -100).int().argmax().item()
+        question = next(q for q in rows.question if talk.fit(q)[1] == ids[:n])
+        seen.add(question)
+        assert ids[-1] in stop_ids(tok)
+    assert seen == set(rows.question)
 
 KILLED = """
 import os, random, signal, sys, threading, time
@@ -284,3 +288,44 @@ def test_chat_in_the_terminal(run, monkeypatch):
     assert p.returncode == 0, p.stderr
     first,rest = p.stdout.split('\n', 1)
     assert first.startswith('This is no medical advice') and len(rest.strip()) > 20
+
+def test_reproduce(run):
+    "Hashes agree and the means come out again; a changed row, setting or adapter is named"
+    from medqa_nb.core.restoring import experiment, fingerprint, learned_rows
+    from medqa_nb.core.runs import read_plain
+    from medqa_nb.evaluation import evaluate_run
+    from medqa_nb.flows import reproduce
+    run.config.update(dict(evaluation=dict(questions=4, max_new_tokens=6, safety=False, forgetting=[], resamples=100, nli='lexical', bertscore=None)))
+    run.save_config()
+    run.path('training', 'settings.json').write_text(json.dumps(read_plain({**experiment(run.config), 'training rows':fingerprint(learned_rows(run))})))
+    evaluate_run(run, say=quiet)
+    release(run)
+    t = {o['what']:o for o in reproduce(run, say=quiet)}
+    assert all(o['ok'] for k,o in t.items() if k != 'versions'), t
+    assert 'means of tuned' in t and 'code of medqa_nb' in t and 'not recorded' in t['versions']['found'], 'this run has no checkpoint, and that is said'
+    run.config.update(dict(training=dict(learning_rate=1e-3)))
+    p = run.path('data', 'test.parquet'); p.write_bytes(p.read_bytes() + b' ')
+    changed_adapter(run, lambda c, t: t.update({k:v*2 for k,v in t.items() if 'lora_B' in k}))
+    t = {o['what']:o for o in reproduce(run, check_only=True)}
+    assert not any(t[k]['ok'] for k in ('test rows', 'adapter', 'settings of training', 'released data/test.parquet')) and 'training.learning_rate (was' in t['settings of training']['found'] and t['training rows']['ok']
+
+def test_a_tag_is_followed(tmp_path):
+    "nbdev's tool bumps the version, badges and install cells follow, the check agrees; before that it names what does not"
+    root = HERE.parent
+    d = tmp_path/'copy'
+    for f in ['pyproject.toml', 'settings.ini', 'README.md', 'CHANGELOG.md', 'medqa_nb/__init__.py', '.github/scripts/tag.py', *(p.relative_to(root).as_posix() for p in (root/'nbs').glob('*.ipynb'))]:
+        (d/f).parent.mkdir(parents=True, exist_ok=True); shutil.copy2(root/f, d/f)
+    def tag(*args):
+        p = subprocess.run([sys.executable, '.github/scripts/tag.py', *args], cwd=d, capture_output=True, text=True)
+        return p.returncode, p.stdout + p.stderr
+    subprocess.run([str(Path(sys.executable).parent/'nbdev-bump-version'), '--part', '1'], cwd=d, check=True, capture_output=True)
+    version = re.search(r'__version__ = "(.+)"', (d/'medqa_nb/__init__.py').read_text())[1]
+    code,said = tag('--check', version)
+    assert code and f'CHANGELOG.md has no section {version}' in said and '06_release.ipynb names main' in said and 'README.md names main' in said
+    c = d/'CHANGELOG.md'; c.write_text(c.read_text().replace('<!-- do not remove -->\n', f'<!-- do not remove -->\n\n## {version}\n'))
+    assert tag(version)[0] == 0 and tag('--check', version) == (0, '')
+    assert f'/blob/{version}/nbs/06_release.ipynb' in (d/'README.md').read_text() and f'medqa_nb=={version}' in (d/'nbs/03_training.ipynb').read_text()
+    json.loads((d/'nbs/03_training.ipynb').read_text())
+    tag('main')
+    assert all((d/f.relative_to(root)).read_bytes() == f.read_bytes() for f in (root/'nbs').glob('*.ipynb')) and (d/'README.md').read_bytes() == (root/'README.md').read_bytes()
+    assert tag('--check', '1.2')[0]
