@@ -80,12 +80,13 @@ def training_lines(cfg, r): # `Config`; report of the training stage
         f'- time: {known(hours, "{:.2f}")} h in {known(r.get("sessions"))} session(s); cost: {known(r.get("units"), "{:.1f}")} Colab compute units',
         f'- {energy(p.get("gpu"), hours)}'])
 
-def synthetic_lines(aug, data): # Reports of augmentation and data
+def synthetic_lines(aug, data, method=None): # Reports of augmentation and data; how the rows were made
     "How much of the training rows was made, and by what"
     if not aug: return ['Share of synthetic rows: not recorded.']
     n,own = aug.get('accepted') or 0,(data.get('splits') or {}).get('train')
     if not n: return ['No synthetic rows were added.']
-    return [f'Synthetic rows: {n:,} of {known(own and own + n)} training rows' + (f' ({n/(own + n):.0%})' if own else '') + f', made by {known(aug.get("method"))}; validation and test rows are never synthetic.']
+    by = dict(template='rewriting rules, without a model', claude='Claude').get(method, known(method))
+    return [f'Synthetic rows: {n:,} of {known(own and own + n)} training rows' + (f' ({n/(own + n):.0%})' if own else '') + f', made by {by}; validation and test rows are never synthetic.']
 
 def evaluation_lines(r): # Report of the evaluation stage
     "The verdict, tuned against base with intervals, what raised an alarm, and what the numbers cannot know"
@@ -130,7 +131,8 @@ def use_lines(name, base, parts, rank): # Of the release; of the base; parts tha
     from medqa_nb.core.gguf_file import vllm_lines
     stem = name.removesuffix('-lora')
     merged,beside = vllm_lines(f'ACCOUNT/{stem}-merged', base, f'ACCOUNT/{name}', rank)
-    return ['```python', 'from peft import AutoPeftModelForCausalLM', f'model = AutoPeftModelForCausalLM.from_pretrained("ACCOUNT/{name}")', '```', '', 'The prompt is the base\'s chat template with one question and no system message, as in training. vLLM:', '', '```', beside, *([merged] if 'merged' in parts else []), '```',
+    return ['```python', 'from peft import AutoPeftModelForCausalLM', f'model = AutoPeftModelForCausalLM.from_pretrained("ACCOUNT/{name}")', '```', '', 'The prompt is the base\'s chat template with one question and no system message, as in training.',
+            *(['', 'vLLM:', '', '```', *([beside] if '/' in base else []), *([merged] if 'merged' in parts else []), '```'] if '/' in base or 'merged' in parts else []),
             *(['', 'Ollama, in a folder with the GGUF file and `Modelfile`: `ollama create medqa -f Modelfile`, then `ollama run medqa`.'] if 'gguf' in parts else [])]
 
 # %% ../../nbs/core/52_card.ipynb #8c6f78a5
@@ -145,7 +147,7 @@ def card_text(run, part='adapter', into='original', parts=('adapter',)): # `Run`
     sections = {'What it is': [WHAT[part].format(base_name(base), into) + ', trained to answer questions about diseases in the manner of public health pages.', '', '**It is no medical device and gives no medical advice.** Its answers may be wrong, out of date or harmful; do not act on them, ask a clinician. In an emergency call your local emergency number.'],
         'Licence': licence(base)[1], 'Intended use': ['Research on medical question answering, and demonstrations of it, in English, with people who know that it may be wrong.'],
         'Out of scope': ['Diagnosis, treatment decisions, doses, triage, emergencies, crises; advice to patients; any use without a qualified person who checks each answer; languages other than English.'],
-        'How to use': use_lines(cfg.release.name, base_name(base), parts, cfg.lora.rank), **same, 'Data': [*data_lines(data), '', *synthetic_lines(aug, data)], 'Training': training_lines(cfg, run.done('training') or {}), 'Evaluation': evaluation_lines(ev), 'Safety': safety_lines(ev),
+        'How to use': use_lines(cfg.release.name, base_name(base), parts, cfg.lora.rank), **same, 'Data': [*data_lines(data), '', *synthetic_lines(aug, data, cfg.augmentation.method)], 'Training': training_lines(cfg, run.done('training') or {}), 'Evaluation': evaluation_lines(ev), 'Safety': safety_lines(ev),
         'Reproduce': reproduce_lines(facts(run))}
     return f'# {cfg.release.name}\n\n' + '\n\n'.join(f'## {k}\n\n' + '\n'.join(v) for k,v in sections.items()) + '\n'
 
