@@ -79,6 +79,7 @@ def main(runs='50', seed='0'):
             if not ok: print(f'run {i}, killed after {after:.2f} s at {stage}: half {half}, then {end}, {now}', flush=True)
             stages[stage] = stages.get(stage, 0) + 1
             shutil.rmtree(d)
+            if not (i + 1) % 5: print(f'{good} of {i+1} good, {killed} killed', flush=True)
         print(f'{good} of {runs} good; {killed} were killed within {seconds:.1f} s, at {len(stages)} different states'); print(stages)
     finally: server.terminate(); shutil.rmtree(top, ignore_errors=True)
 

@@ -262,7 +262,7 @@ def test_the_card_is_valid_and_says_what_is_missing(run):
     from medqa_nb.core.card import card
     c = ModelCard(card(run))
     c.data.to_dict()
-    assert c.data.license == 'cc-by-4.0' and 'Not evaluated' in c.text and 'its safety is unknown' in c.text and 'Energy: not recorded' in c.text
+    assert c.data.license == 'cc-by-4.0' and 'Not evaluated' in c.text and 'its safety is unknown' in c.text and 'cost and energy: not recorded' in c.text
     run.config.update(dict(model=dict(base='meta-llama/Llama-3.1-8B-Instruct'), release=dict(name='Llama-3.1-8B-medqa-lora')))
     c = ModelCard(card(run, 'merged', 'original', ('adapter', 'merged')))
     assert c.data.license == 'llama3.1' and c.data.base_model == 'meta-llama/Llama-3.1-8B-Instruct' and c.data.model_name.startswith('Llama')
