@@ -7,8 +7,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['COMMANDS', 'ABOUT', 'flag_settings', 'open_run', 'Ticker', 'do_demo', 'do_doctor', 'shown', 'do_plan', 'do_status',
-           'do_stage', 'rehearsed', 'analysed', 'call', 'unread', 'brief', 'do_run', 'examples', 'Parser', 'parser',
-           'quiet', 'main']
+           'do_stage', 'rehearsed', 'analysed', 'call', 'unread', 'brief', 'do_run', 'examples', 'do_chat',
+           'do_reproduce', 'Parser', 'parser', 'quiet', 'main']
 
 # %% ../nbs/08_cli.ipynb #ac3517a2
 import argparse, json, os, sys, time
@@ -181,6 +181,25 @@ def examples(run, n=2): # `Run` with evaluation; how many questions
         print(f'\nQ      {test.question[k]}\nbase   {t["base"].answer[k][:300]}\ntuned  {t["tuned"].answer[k][:300]}')
     print()
 
+# %% ../nbs/08_cli.ipynb #c4a7b1d0
+def do_chat(a):
+    "Ask the run's model, as in the release notebook: greedy, streaming, not medical advice"
+    from medqa_nb.core.talk import chat, load_talk
+    run = open_run(a, exist=True)
+    talk = load_talk(run, a.base)
+    def typed():
+        while True:
+            try: yield input('? ')
+            except EOFError: return
+    chat(talk, [a.question] if a.question else typed() if sys.stdin.isatty() else (l for l in sys.stdin if l.strip()))
+
+def do_reproduce(a):
+    "Compare data, settings and code of a run with what it was made with, then evaluate it again"
+    from medqa_nb.flows import reproduce
+    t = reproduce(open_run(a, exist=True), a.check_only, say=lambda s: print(s, flush=True))
+    for o in t: print(('ok  ' if o['ok'] else 'NOT ') + f'{o["what"]}: {o["found"]}')
+    return 0 if all(o['ok'] for o in t) else 2
+
 # %% ../nbs/08_cli.ipynb #89fa4d77
 COMMANDS = dict(
     demo=(do_demo, 'medqa demo'),
@@ -192,13 +211,15 @@ COMMANDS = dict(
     train=(do_stage('training'), 'medqa train --rehearse\nmedqa train --experiment_name r32 --lora_rank 32 --lora_alpha 64\nmedqa train --config training_config.yaml'),
     evaluate=(do_stage('evaluation'), 'medqa evaluate --set evaluation.questions=500'),
     compare=(do_stage('comparison'), 'medqa compare --config lora_experiments.yaml\nmedqa compare --analyse --set comparison.metric=completeness'),
-    release=(do_stage('release'), 'medqa release'),
+    release=(do_stage('release'), 'medqa release\nmedqa release --set release.formats=merged,gguf\nmedqa release --set release.push=adapter,gguf'),
+    chat=(do_chat, 'medqa chat --run mine\nmedqa chat --question "What is anemia?"'),
+    reproduce=(do_reproduce, 'medqa reproduce --run mine\nmedqa reproduce --check-only'),
     run=(do_run, 'medqa run --run mine --source MedQuAD.tar.gz\nmedqa run --set budget.units=20 --set gpu.release=true'),
     status=(do_status, 'medqa status --run mine\nmedqa status --watch 5'))
 
 ABOUT = dict(data='clean the sources and split them without leaks', augment='add rows to the training split',
     train='train the adapter, or go on where it stopped', evaluate='answer held-out questions with base and adapter, and compare',
-    compare='compare LoRA settings over several seeds', release='write the adapter and its model card')
+    compare='compare LoRA settings over several seeds', release='write adapter and model card, merged weights and GGUF if wanted, and publish them')
 
 # %% ../nbs/08_cli.ipynb #12c4382d
 class Parser(argparse.ArgumentParser):
@@ -229,6 +250,10 @@ def parser(): # Returns the parser of `medqa`
             p.add_argument('--lora_alpha', help='scale of the adapter; twice the rank is the custom')
             p.add_argument('--experiment_name', help='another name for --run')
         if name == 'compare': p.add_argument('--analyse', action='store_true', help='train nothing: analyse what the ledger holds')
+        if name == 'chat':
+            p.add_argument('--question', help='ask once and end')
+            p.add_argument('--base', action='store_true', help='ask the base without the adapter')
+        if name == 'reproduce': p.add_argument('--check-only', action='store_true', help='compare, but do not evaluate again')
         if name == 'plan':
             p.add_argument('--gpu', help='t4, l4, a100-40, a100-80, h100, g4 or cpu; default: this machine')
             p.add_argument('--json', action='store_true', help='print the plan as JSON')

@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/flows.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'NEEDS', 'COMMANDS', 'stage', 'find_job', 'job_file', 'start_job', 'follow', 'job', 'ensure', 'status',
-           'left_over', 'run_all', 'demo_settings']
+           'left_over', 'run_all', 'demo_settings', 'compare_facts', 'reproduce']
 
 # %% ../nbs/07_flows.ipynb #a051132e
 import importlib, subprocess, sys, time
@@ -144,3 +144,53 @@ def demo_settings(): # Nested dict for `Run.open(new=…)`
     from medqa_nb.core.config import load_config
     from medqa_nb.core.files import assets
     return {**load_config(assets('cpu_config.yaml')), 'gpu':dict(profile='cpu')}
+
+# %% ../nbs/07_flows.ipynb #d3b2c9f4
+def compare_facts(run): # `Run`; returns a list of {what, ok, found}
+    "What a run holds now against what its stages wrote down"
+    from medqa_nb.core.card import code_hash
+    from medqa_nb.core.files import sha256
+    from medqa_nb.core.restoring import experiment, fingerprint, learned_rows
+    from medqa_nb.core.runs import read_plain, versions
+    out,load = [],lambda *p: read_json(run.path(*p)) if run.path(*p).exists() else {}
+    def look(what, was, now, words=lambda o: str(o)):
+        out.append(dict(what=what, ok=was is not None and was == now, found='not recorded' if was is None else f'{words(now)}, as it was' if was == now else f'{words(now)}, was {words(was)}'))
+    t,e,r = load('training', 'settings.json'),load('evaluation', 'settings.json'),load('release', 'adapter', 'release.json')
+    look('training rows', t.get('training rows'), fingerprint(learned_rows(run)))
+    look('test rows', e.get('test rows'), sha256(run.path('data', 'test.parquet')), lambda o: o[:16])
+    adapter = run.path('training', 'adapter', 'adapter_model.safetensors')
+    look('adapter', e.get('adapter'), sha256(adapter) if adapter.exists() else None, lambda o: str(o)[:16])
+    now = read_plain(experiment(run.config))
+    differ = [f'{k} (was {t[k]}, now {v})' for k,v in now.items() if k in t and t[k] != v]
+    out.append(dict(what='settings of training', ok=bool(t) and not differ, found=', '.join(differ) or (f'{len(now)} settings, as they were' if t else 'not recorded')))
+    for k,h in r.get('hashes', {}).items(): look(f'released {k}', h, sha256(run.path(*k.split('/'))) if run.path(*k.split('/')).exists() else None, lambda o: str(o)[:16])
+    if r:
+        look('code of medqa_nb', r.get('code'), code_hash())
+        was,have = r.get('versions') or {},versions()
+        differ = [f'{k} {have.get(k)} (was {v})' for k,v in was.items() if v and have.get(k) != v]
+        out.append(dict(what='versions', ok=bool(was) and not differ, found=', '.join(differ) or (f'{len(was)} packages, as they were' if was else 'not recorded')))
+    return out
+
+def reproduce(run, # `Run` with an evaluation
+    check_only=False, # Only compare?
+    say=print):    # Called with a line on progress
+    "Compare hashes, then evaluate in a run of its own and compare the means; a list of {what, ok, found}"
+    import shutil
+    from medqa_nb.core.files import copy_file
+    if not (old := run.done('evaluation')): raise MedqaError(f'{run.path("evaluation")} holds no report to reproduce: run medqa evaluate first')
+    out = compare_facts(run)
+    if check_only: return out
+    again = Run(run.path('work', 'reproduce'), run.path('work', 'reproduce'), run.config)
+    shutil.rmtree(again.local, ignore_errors=True)
+    try:
+        for f in [p for s in ('data', 'augmentation', 'training') for p in run.path(s).rglob('*') if p.is_file() and not p.name.startswith('.')]: copy_file(f, again.path(*f.relative_to(run.local).parts))
+        again.save_config()
+        say('evaluating again')
+        new = stage('evaluation')(again)
+    finally: shutil.rmtree(again.local, ignore_errors=True)
+    for s in ('base', 'tuned'):
+        pairs = {m:(o['mean'], new['systems'][s].get(m, {}).get('mean')) for m,o in old['systems'][s].items()}
+        off = {m:(a, b) for m,(a,b) in pairs.items() if a != b and (None in (a, b) or abs(a - b) > 1e-9)}
+        far = {m for m,(a,b) in off.items() if None in (a, b) or abs(a - b) > max(1e-3, .01*abs(a))}
+        out.append(dict(what=f'means of {s}', ok=not far, found=f'{len(pairs)} measures, {len(pairs) - len(off)} the same' + ''.join(f'; {m} {b if b is None else round(b, 4)} (was {a if a is None else round(a, 4)})' for m,(a,b) in list(off.items())[:5])))
+    return out

@@ -88,6 +88,57 @@ def entry(name, data): # As the hub lists a file
     lfs = dict(lfs=dict(oid=hashlib.sha256(data).hexdigest(), size=len(data), pointerSize=100)) if name.endswith('.tar') else {}
     return dict(type='file', path=name, size=len(data), oid=hashlib.sha1(data).hexdigest(), **lfs)
 
+def releases_route(self, path, query, body):
+    "Any number of repositories; `server.repos` is {(kind, name): {private, files}}, `server.lfs` {sha256: bytes}; `server.tokens` is {token: answer of whoami}"
+    s = self.server
+    if path.startswith('/lfs/'):
+        if s.slow: time.sleep(s.slow)
+        s.lfs[path[5:]] = body if not s.damage else body[:-1]; return self.answer(200)
+    who = s.tokens.get((self.headers.get('authorization') or '').removeprefix('Bearer '))
+    if not who: return self.answer(401, dict(error='Invalid username or password.'), {'X-Error-Message':'Invalid username or password.'})
+    if path == '/api/whoami-v2': return self.answer(200, who)
+    if path == '/api/validate-yaml': return self.answer(200, dict(errors=[], warnings=[])) # of a card's head
+    if path == '/api/repos/create':
+        o = json.loads(body)
+        key = f'{o.get("type") or "model"}s', f'{o.get("organization") or who["name"]}/{o["name"]}' if '/' not in o['name'] else o['name']
+        if key in s.repos: return self.answer(409, dict(error='You already created this repo', url=f'{s.url}/{key[1]}'))
+        s.repos[key] = dict(private=o.get('private', o.get('visibility') == 'private'), files={}, commits=0)
+        return self.answer(200, dict(url=f'{s.url}/{key[1]}'))
+    if m := re.fullmatch(r'/(?:(datasets)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch', path):
+        return self.answer(200, dict(transfer='basic', objects=[o if o['oid'] in s.lfs else dict(o, actions=dict(upload=dict(href=f'{s.url}/lfs/{o["oid"]}'))) for o in json.loads(body)['objects']]))
+    if m := re.fullmatch(r'/(?:(datasets)/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)', path): kind,name,rest = m[1] or 'models', m[2], f'resolve/{m[3]}'
+    else:
+        m = re.fullmatch(r'/api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?', path)
+        if not m: return self.answer(404, dict(error=f'unknown: {self.command} {path}'))
+        kind,name,rest = m[1], m[2], m[3] or ''
+    r = s.repos.get((kind, name))
+    if r is None: return self.answer(404, dict(error='Repository not found'), {'X-Error-Code':'RepoNotFound', 'X-Error-Message':'Repository not found'})
+    if rest in ('', 'revision/main'): return self.answer(200, dict(_id='1', id=name, private=r['private'], sha='0'*40, siblings=[dict(rfilename=f) for f in r['files']], tags=[], downloads=0, likes=0))
+    if rest.startswith('tree/'): return self.answer(200, [release_entry(f, b) for f,b in r['files'].items()])
+    if rest.startswith('paths-info/'):
+        names = urllib.parse.parse_qs(body.decode()).get('paths') or json.loads(body)['paths']
+        return self.answer(200, [release_entry(f, r['files'][f]) for f in names if f in r['files']])
+    if rest.startswith('preupload/'): return self.answer(200, dict(files=[dict(path=f['path'], uploadMode='lfs' if large(f['path']) else 'regular', shouldIgnore=False) for f in json.loads(body)['files']]))
+    if rest.startswith('commit/'):
+        new = {}
+        for o in map(json.loads, body.splitlines()):
+            v = o['value']
+            if o['key'] == 'file': new[v['path']] = base64.b64decode(v['content'])
+            if o['key'] == 'lfsFile': new[v['path']] = s.lfs[v['oid']]
+        r['files'] |= new; r['commits'] += 1
+        return self.answer(200, dict(commitUrl=f'{s.url}/{name}/commit/1', commitOid='1'*40, success=True))
+    if rest.startswith('resolve/'):
+        data = r['files'].get(urllib.parse.unquote(rest[8:]))
+        if data is None: return self.answer(404, headers={'X-Error-Code':'EntryNotFound'})
+        return self.answer(200, raw=data, headers={'ETag':f'"{hashlib.sha256(data).hexdigest()}"', 'X-Repo-Commit':'0'*40, 'Content-Type':'application/octet-stream'})
+    self.answer(404, dict(error=f'unknown: {self.command} {path}'))
+
+def large(name): return name.endswith(('.safetensors', '.gguf', '.parquet'))
+
+def release_entry(name, data): # As the hub lists a file: small ones by git's hash, large ones by their content's
+    lfs = dict(lfs=dict(oid=hashlib.sha256(data).hexdigest(), size=len(data), pointerSize=100)) if large(name) else {}
+    return dict(type='file', path=name, size=len(data), oid=hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest(), **lfs)
+
 def gate_route(self, path, query, body):
     "A gated model: `server.good` are tokens that exist, `server.accepted` those that may read it; `server.bytes` is its size"
     s,token = self.server,(self.headers.get('authorization') or '').removeprefix('Bearer ')

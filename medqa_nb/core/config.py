@@ -257,9 +257,18 @@ class ComparisonSettings(Section):
 
 class ReleaseSettings(Section):
     "What is published"
-    beginner = ('name',)
+    beginner = ('name', 'formats', 'push')
     def __init__(self,
-        name:text()='Llama-3.1-8B-medqa-lora'): # Name of the released model; a derivative of Llama begins with "Llama"
+        name:text()='Llama-3.1-8B-medqa-lora', # Name of the released model; a derivative of Llama begins with "Llama"
+        formats:listing()=['adapter'], # What to make: adapter (always), merged (16 bits), gguf (for llama.cpp and Ollama)
+        push:listing()=[], # What to publish on the hub: adapter, merged, gguf, data
+        account:text(optional=True)=None, # User or organisation on the hub; null is the owner of HF_TOKEN
+        private:flag()=True, # Publish so that only you can see it?
+        into:choice('auto', 'original', 'dequantised')='auto', # Weights that the adapter is merged into; auto takes those that it was trained and evaluated on
+        gguf:listing()=['q8_0'], # Types of GGUF files: f16, q8_0, and where llama.cpp's quantiser is: q6_k, q5_k_m, q4_k_m, q3_k_m
+        shard_gib:number(0.001, 50)=4, # Largest file of merged weights, GiB
+        keep:listing()=['merged', 'gguf'], # Which of them are also copied to the store (on Colab: Drive)
+        licence:text(optional=True)=None): # Licence of the release; null follows the base's, and what contradicts that is refused
         store_attr()
 
 # %% ../../nbs/core/01_config.ipynb #9c024044
