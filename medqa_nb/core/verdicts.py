@@ -198,7 +198,7 @@ def cost_figure(r): # Report; None where no cost is known
             ax.errorbar([s[k]], [s['mean']], yerr=None if lo is None else [[s['mean'] - lo], [hi - s['mean']]], fmt='o', ms=6, lw=1, color=HUES[i%8], label=n)
         at = [r['settings'][n] for n in r['pareto'][k]]
         ax.plot([s[k] for s in at], [s['mean'] for s in at], color='#777777', lw=1, ls='--', zorder=0, label='Pareto front')
-        ax.set_xlabel(COSTS[k], fontsize=9); ax.tick_params(labelsize=8); ax.spines[['top', 'right']].set_visible(False); ax.grid(alpha=.25); ax.margins(x=.15)
+        ax.set_xlabel(COSTS[k], fontsize=9); ax.tick_params(labelsize=8); ax.spines[['top', 'right']].set_visible(False); ax.grid(alpha=.25); ax.margins(x=.15); ax.locator_params(axis='x', nbins=4)
     axes[0][0].set_ylabel(named(r['metric']), fontsize=9)
     fig.legend(*axes[0][0].get_legend_handles_labels(), fontsize=8, frameon=False, loc='outside lower center', ncols=min(5, len(r['settings']) + 1))
     return fig
@@ -228,13 +228,13 @@ def pairs_figure(r): # Report
     from matplotlib.patches import Rectangle
     names = list(r['settings'])
     k = len(names)
-    fig,ax = canvas('Row against column, corrected for all pairs', 1.3 + .55*k, 2.2 + 1.05*k)
+    fig,ax = canvas('Row against column, corrected for all pairs', 1.3 + .6*k, 2.2 + 1.25*k)
     turned = dict(better='worse', worse='better')
     for d in r['pairs']:
         for a,b,v,m in ((d['a'], d['b'], d['verdict'], d['mean']), (d['b'], d['a'], turned.get(d['verdict'], d['verdict']), -d['mean'])):
             y,x = names.index(a),names.index(b)
             ax.add_patch(Rectangle((x - .5, y - .5), 1, 1, color=to_rgba(VERDICTS.get(v, '#BBBBBB'), .8 if v in VERDICTS else .3), lw=0))
             ax.text(x, y, f'{v}\n{m:+.3f}', ha='center', va='center', fontsize=8, color='white' if v in VERDICTS else '#333333')
-    ax.set_xticks(range(k), names, fontsize=8); ax.set_yticks(range(k), names, fontsize=8)
+    ax.set_xticks(range(k), [n.replace(', ', '\n') for n in names], fontsize=8); ax.set_yticks(range(k), [n.replace(', ', '\n') for n in names], fontsize=8)
     ax.set(xlim=(-.5, k - .5), ylim=(k - .5, -.5)); ax.grid(False); ax.spines[['left', 'bottom']].set_visible(False); ax.tick_params(length=0)
     return fig
