@@ -174,7 +174,7 @@ def check_push(run, api=None): # `Run`; a `huggingface_hub.HfApi`. Returns (api,
 def inputs(run): # `Run`; returns plain data
     "What the release is made from; it is made again when this changes"
     reports = {s:sha256(run.path(s, 'report.json')) for s in ('data', 'augmentation', 'training', 'evaluation') if run.path(s, 'report.json').exists()}
-    return read_plain({**consumed(run.config, 'release'), **reports})
+    return read_plain({**consumed(run.config, 'release', 'model'), **reports, 'adapter':sha256(run.path('training', 'adapter', 'adapter_model.safetensors'))})
 
 def told(run, say): # `Run`; called with lines. Returns a function of (done, all, unit)
     "Progress for the dashboard, at most every second"
@@ -197,7 +197,6 @@ def release(run, # `Run` with a trained adapter
     parts,name,into = parts_of(cfg),release_name(cfg),into_of(cfg)
     check_base(run)
     if 'gguf' in parts: check_kinds(cfg.release.gguf)
-    run.claim('release', {**consumed(cfg, 'release.name', 'model'), 'adapter':sha256(adapter/'adapter_model.safetensors')})
     for p in parts:
         if p in LEDGER: bring(run, p)
     if (r := run.done('release')) and r.get('inputs') == inputs(run) and all(run.path('models', p, LEDGER[p]).exists() for p in parts if p in LEDGER): return r
@@ -206,6 +205,7 @@ def release(run, # `Run` with a trained adapter
     if large := [p for p in parts if p in LEDGER]:
         base = base_folder(base_path(cfg))
         check_room(run, Merged(base, adapter, into), large)
+    run.claim('release', {**consumed(cfg, 'release.name', 'model'), 'adapter':sha256(adapter/'adapter_model.safetensors')})
     export_adapter(run)
     if same := reload_check(run): line(f'adapter: {same}')
     if 'merged' in parts: merge(base, adapter, run.path('models', 'merged'), into, int(cfg.release.shard_gib*2**30), say=line, progress=lambda n,of: tell(n, of, 'matrices merged'))

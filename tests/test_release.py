@@ -249,10 +249,14 @@ def test_the_store_keeps_and_gives_back(run, tmp_path):
     assert {p.name:sha256(p) for p in run.path('models').rglob('*') if p.is_file()} == before
     assert not any('.safetensors:' in l or '.gguf:' in l for l in said), said
 
-def test_damage_on_the_way_is_noticed(run, hub):
+def test_another_name_then_damage_on_the_way(run, hub):
+    "After a refusal for the name another one will do; bytes that change on the way are noticed"
     s,api = hub
+    s.repos['models', 'me/Llama-taken'] = dict(private=True, files={'model.bin':b'x'}, commits=1)
+    run.config.update(dict(release=dict(push='adapter', name='Llama-taken')))
+    with pytest.raises(MedqaError, match='choose another release.name'): release(run, api=api())
     s.damage = True
-    run.config.update(dict(release=dict(push='adapter')))
+    run.config.update(dict(release=dict(name='Llama-free')))
     with pytest.raises(MedqaError, match='does not read back as it was sent'): release(run, api=api())
     assert not run.path('release', 'report.json').exists()
 
