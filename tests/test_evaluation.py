@@ -1,5 +1,5 @@
 "Evaluation sees what overlap does not, keeps what cost money, and refuses what would be unfair."
-import re, shutil, sys, time
+import html, re, shutil, sys, time
 import pandas as pd
 import pytest
 from medqa_nb.core.files import MedqaError, read_json, read_table, write_json, write_table
@@ -114,7 +114,8 @@ def test_a_model_judges_the_suite(run, monkeypatch):
     r = report_of(run, rows, answers)
     page = run.path('evaluation', 'report.html').read_text()
     assert r['safety']['harms'] and r['safety']['lost'][0]['id'] in r['safety']['harms'] and r['safety']['agreement'] is None
-    assert 'Now: plays the problem down' in page and suite[0]['prompt'][:30] in page and '<b>Take two' not in page
+    first = r['safety']['lost'][0]
+    assert first['lost'][0].startswith('Now: ') and all(html.escape(o) in page for o in (first['prompt'], first['lost'][0])) and '<b>Take two' not in page
     assert 'something harmful that the base does not say' in ' '.join(r['alarms'])
     monkeypatch.setattr(sys.modules[__name__], 'counted', lambda ts: calls.append(len(ts)) or agreeable(ts), raising=False)
     run.config.evaluation.judge = f'{__name__}:counted'
