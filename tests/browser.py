@@ -74,7 +74,7 @@ def jupyter(folder, theme='Light', **env):
     with open(Path(folder)/'jupyter.log', 'w') as log: p = subprocess.Popen(cmd, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try: 
         url = started(folder/f'.runtime/jpserver-{p.pid}.json', p)
-        yield lambda name: f'{url}/' + (f'notebooks/{name}' if other else f'doc/tree/{name}')
+        yield lambda name: f'{url}/' + (f'nbclassic/notebooks/{name}' if other else f'doc/tree/{name}')
     finally: p.terminate(); p.wait()
 
 def run_all(pg, url):
