@@ -54,7 +54,7 @@ def widget_for(f,   # `Field`
     kw = dict(description=f.name.replace('_', ' '), style=dict(description_width='9em'), layout=W.Layout(width='26em', max_width='100%'))
     kind = kind_of(f, value)
     if kind == 'tick': return W.Checkbox(value=value, indent=True, **kw)
-    if kind == 'list': return W.ToggleButtons(options=list(f.choices), value=value, **kw | dict(style=dict(description_width='9em', button_width='auto'), layout=W.Layout(max_width='100%')))
+    if kind == 'list': return W.ToggleButtons(options=list(f.choices), value=value, **kw | dict(style=dict(description_width='9em', button_width='auto'), layout=W.Layout(width='26em', max_width='100%', flex_flow='row nowrap', height='auto')))
     if kind == 'doubling': return W.SelectionSlider(options=steps_of(f, value), value=value, **kw)
     if kind == 'slider': return W.FloatSlider(value=value, min=f.low, max=f.high, step=.01, **kw)
     if kind == 'count': return W.IntText(value=value, **kw)
