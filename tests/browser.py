@@ -1,7 +1,7 @@
 """A real Chromium and a real Jupyter for tests; both are looked for, and their absence is said.
 
 MEDQA_JUPYTER names another Python that has nbclassic and ipywidgets 7.7.1, to drive the same forms there; MEDQA_JUPYTERLAB one with JupyterLab."""
-import json, os, random, shutil, subprocess, sys, time
+import json, os, random, re, shutil, subprocess, sys, time
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -74,7 +74,7 @@ def jupyter(folder, theme='Light', **env):
     with open(Path(folder)/'jupyter.log', 'w') as log: p = subprocess.Popen(cmd, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try: 
         url = started(folder/f'.runtime/jpserver-{p.pid}.json', p)
-        yield lambda name: f'{url}/' + (f'notebooks/{name}' if other else f'doc/tree/{name}')
+        yield lambda name: f'{url}/' + (f'nbclassic/notebooks/{name}' if other else f'doc/tree/{name}')
     finally: p.terminate(); p.wait()
 
 def run_all(pg, url):
@@ -91,5 +91,5 @@ def run_all(pg, url):
         if (ask := pg.locator('.jp-Dialog .jp-mod-accept')).count(): ask.first.click()
         pg.click('.lm-MenuBar-itemLabel:text-is("Run")'); pg.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
         pg.wait_for_timeout(1500)
-        if not pg.locator('.jp-Dialog').count() and pg.locator('.jp-Cell .jp-InputPrompt').first.inner_text().strip() != '[ ]:': return
+        if not pg.locator('.jp-Dialog').count() and re.match(r'\[[*\d]', pg.locator('.jp-Cell .jp-InputPrompt').first.inner_text().strip()): return
     raise AssertionError('JupyterLab runs nothing')

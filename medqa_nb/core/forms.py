@@ -9,12 +9,14 @@ __all__ = ['steps_of', 'kind_of', 'shown', 'entered', 'widget_for', 'put', 'comp
 
 # %% ../../nbs/core/05_forms.ipynb #44bb10db
 from html import escape, unescape
+from threading import get_ident
 
 import yaml
 from fastcore.basics import patch
 
 from .config import check_field, fields, sections
 from .files import MedqaError, write_whole
+from .runs import SETTINGS
 
 # %% ../../nbs/core/05_forms.ipynb #ae5182ec
 def steps_of(f, # `Field`
@@ -52,7 +54,7 @@ def widget_for(f,   # `Field`
     kw = dict(description=f.name.replace('_', ' '), style=dict(description_width='9em'), layout=W.Layout(width='26em', max_width='100%'))
     kind = kind_of(f, value)
     if kind == 'tick': return W.Checkbox(value=value, indent=True, **kw)
-    if kind == 'list': return W.ToggleButtons(options=list(f.choices), value=value, **kw | dict(style=dict(description_width='9em', button_width='auto'), layout=W.Layout(max_width='100%')))
+    if kind == 'list': return W.ToggleButtons(options=list(f.choices), value=value, **kw | dict(style=dict(description_width='9em', button_width='auto'), layout=W.Layout(width='26em', max_width='100%', flex_flow='row nowrap', height='auto')))
     if kind == 'doubling': return W.SelectionSlider(options=steps_of(f, value), value=value, **kw)
     if kind == 'slider': return W.FloatSlider(value=value, min=f.low, max=f.high, step=.01, **kw)
     if kind == 'count': return W.IntText(value=value, **kw)
@@ -99,7 +101,7 @@ class Form:
         *sections,          # Names of sections
         listen=None,        # Called with the run after each accepted change; what it returns (text, or something with `_repr_html_`) is shown below
         given=None):        # {'section.setting': value} of the cell's own `#@param` fields; a value of None or 'run.yaml' leaves what is in force
-        self.run,self.sections,self.listen,self.widgets,self.said,self.busy = run,sections,listen,{},{},False
+        self.run,self.sections,self.listen,self.widgets,self.said,self.busy = run,sections,listen,{},{},None
         self.given = {tuple(k.split('.')):v for k,v in (given or {}).items() if v not in (None, '', 'run.yaml')}
         self.build()
         self.start()
@@ -115,7 +117,7 @@ def row(self:Form, f): # `Field`; returns its widgets
     w = widget_for(f, getattr(getattr(self.run.config, f.section), f.name))
     w.add_class(f'medqa-{f.section}-{f.name}') # a name for style sheets and for tests
     self.widgets[f.section, f.name],self.said[f.section, f.name] = w,W.HTML()
-    w.observe(lambda c: self.busy or self.change(f, c['new']), 'value')
+    w.observe(lambda c: self.busy == get_ident() or self.change(f, c['new']), 'value')
     beside = W.VBox([W.HTML(help_html(f)), self.said[f.section, f.name]], layout=W.Layout(flex='1 1 18em', min_width='0'))
     return W.HBox([w, beside], layout=W.Layout(flex_flow='row wrap'))
 
@@ -154,18 +156,24 @@ def build(self:Form):
 def change(self:Form, f, # `Field`
            value):       # Content of its widget
     "Check a value, tell the listener, write it; a wrong one is explained beside its field. True if it was accepted"
-    said,section = self.said[f.section, f.name],getattr(self.run.config, f.section)
-    self.note.value = ''
-    try:
-        self.reread(apart=(f.section, f.name))
-        was,v = getattr(section, f.name),check_field(f.section, f.name, entered(f, value))
-        setattr(section, f.name, v)
-        self.tell()
-        try: self.run.save_config()
-        except MedqaError: setattr(section, f.name, was); self.tell(); raise
-    except MedqaError as e: said.value = complaint(str(e).removeprefix('settings: ')); return False
-    said.value = ''
-    return True
+    said = self.said[f.section, f.name]
+    with SETTINGS:
+        self.note.value = ''
+        try: self.put_in_force(f, entered(f, value))
+        except MedqaError as e: said.value = complaint(str(e).removeprefix('settings: ')); return False
+        said.value = ''
+        return True
+
+@patch
+def put_in_force(self:Form, f, value): # `Field`; its value
+    "Check, set, tell, write; MedqaError, and what was before, if one of them fails"
+    section = getattr(self.run.config, f.section)
+    self.reread(apart=(f.section, f.name))
+    was,v = getattr(section, f.name),check_field(f.section, f.name, value)
+    setattr(section, f.name, v)
+    self.tell()
+    try: self.run.save_config()
+    except MedqaError: setattr(section, f.name, was); self.tell(); raise
 
 @patch
 def take(self:Form, values): # {(section, setting): value}
@@ -187,10 +195,10 @@ def tell(self:Form):
 def reread(self:Form, apart=None): # (section, setting) that is just being changed here
     "Take over what was written into run.yaml elsewhere, and say so"
     new = [(s, k, v) for s,k,v in self.run.reread() if (s, k) in self.widgets and (s, k) != apart]
-    self.busy = True # what is put into a widget now is not a change of the user's
+    self.busy = get_ident() # what this thread puts into a widget now is not a change of the user's
     try:
         for s,k,v in new: put(self.widgets[s, k], v)
-    finally: self.busy = False
+    finally: self.busy = None
     if new: self.note.value = remark('run.yaml was changed elsewhere: ' + ', '.join(f'{s}.{k} is now {shown(v) or "not set"}' for s,k,v in new))
 
 @patch
