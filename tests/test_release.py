@@ -317,19 +317,19 @@ def test_a_tag_is_followed(tmp_path):
     "nbdev's tool bumps the version, badges and install cells follow, the check agrees; before that it names what does not"
     root = HERE.parent
     d = tmp_path/'copy'
-    for f in ['pyproject.toml', 'settings.ini', 'README.md', 'CHANGELOG.md', 'medqa_nb/__init__.py', '.github/scripts/tag.py', *(p.relative_to(root).as_posix() for p in (root/'nbs').glob('*.ipynb'))]:
+    for f in ['pyproject.toml', 'settings.ini', 'README.md', 'CHANGELOG.md', 'medqa_nb/__init__.py', '.github/scripts/stages.py', *(p.relative_to(root).as_posix() for p in (root/'nbs').glob('*.ipynb'))]:
         (d/f).parent.mkdir(parents=True, exist_ok=True); shutil.copy2(root/f, d/f)
-    def tag(*args):
-        p = subprocess.run([sys.executable, '.github/scripts/tag.py', *args], cwd=d, capture_output=True, text=True)
+    def stages(*args):
+        p = subprocess.run([sys.executable, '.github/scripts/stages.py', *args], cwd=d, capture_output=True, text=True)
         return p.returncode, p.stdout + p.stderr
+    old = re.search(r'__version__ = "(.+)"', (d/'medqa_nb/__init__.py').read_text())[1]
+    assert stages('--check', f'v{old}') == (0, '')
     subprocess.run([str(Path(sys.executable).parent/'nbdev-bump-version'), '--part', '1'], cwd=d, check=True, capture_output=True)
     version = re.search(r'__version__ = "(.+)"', (d/'medqa_nb/__init__.py').read_text())[1]
-    code,said = tag('--check', version)
-    assert code and f'CHANGELOG.md has no section {version}' in said and '06_release.ipynb names main' in said and 'README.md names main' in said
+    code,said = stages('--check', f'v{version}')
+    assert code and f'CHANGELOG.md has no section {version}' in said and '06_release.ipynb' in said and 'README.md has badges of another tag' in said
+    assert f'says {version}, the tag v{old}' in stages('--check', f'v{old}')[1]
     c = d/'CHANGELOG.md'; c.write_text(c.read_text().replace('<!-- do not remove -->\n', f'<!-- do not remove -->\n\n## {version}\n'))
-    assert tag(version)[0] == 0 and tag('--check', version) == (0, '')
-    assert f'/blob/{version}/nbs/06_release.ipynb' in (d/'README.md').read_text() and f'medqa_nb=={version}' in (d/'nbs/03_training.ipynb').read_text()
-    json.loads((d/'nbs/03_training.ipynb').read_text())
-    tag('main')
-    assert all((d/f.relative_to(root)).read_bytes() == f.read_bytes() for f in (root/'nbs').glob('*.ipynb')) and (d/'README.md').read_bytes() == (root/'README.md').read_bytes()
-    assert tag('--check', '1.2')[0]
+    r = d/'README.md'; r.write_text(r.read_text().replace(f'/blob/v{old}/', f'/blob/v{version}/'))
+    assert stages()[0] == 0 and stages('--check', f'v{version}') == (0, '')
+    assert f'/blob/v{version}/nbs/06_release.ipynb' in (d/'nbs/06_release.ipynb').read_text() and f'medqa_nb=={version}' in (d/'nbs/03_training.ipynb').read_text()
