@@ -4,6 +4,7 @@ It keeps the books: `paid` counts each (row, attempt) that was answered in any b
 `faults`, {name: probability}. As a program it serves until it is ended:  python tests/claude.py  prints its address.
 """
 import json, random, re, sys, threading, time, urllib.parse
+from time import time as now # the server's own clock, whatever a test does to the client's
 from collections import Counter
 from contextlib import contextmanager
 from servers import Handler, serving
@@ -63,12 +64,12 @@ def stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(t)) + f'.{in
 def accept(s, requests):
     "Make a batch: from here on its answers are paid"
     with s.lock:
-        b = dict(id=f'msgbatch_{len(s.batches):06d}', made=time.time(), requests=requests, canceled=False, delay=s.delay*s.rng.uniform(.5, 1.5), results=None)
+        b = dict(id=f'msgbatch_{len(s.batches):06d}', made=now(), requests=requests, canceled=False, delay=s.delay*s.rng.uniform(.5, 1.5), results=None)
         for r in requests: s.accepted[r['custom_id']] += 1
         s.batches.append(b)
     return b
 
-def ended(b): return b['canceled'] or time.time() - b['made'] >= b['delay']
+def ended(b): return b['canceled'] or now() - b['made'] >= b['delay']
 
 def results(s, b):
     "Lines in any order, made once"
