@@ -43,6 +43,7 @@ def another(f, v): # Field; its value. Returns another value, and the keys that 
     if kind == 'tick': return not v, ['Space']
     if kind == 'doubling': s = steps_of(f, v); return s[s.index(v) + 1], ['ArrowRight']
     if kind == 'slider': return round(v + .01, 2), ['ArrowRight']
+    if (f.section, f.name) == ('comparison', 'settings'): return [{'rank':8}], '{rank: 8}'
     if f.kind == 'listing': return ['a', 'b'], 'a, b'
     if f.kind == 'mapping': return {'rank':[8]}, '{rank: [8]}'
     new = v - 1 if f.kind == 'whole' and v else (v or 2)/2 if f.kind == 'number' else 1 if f.kind == 'whole' else 'browser' if f.name == 'name' else 'other'
@@ -68,7 +69,7 @@ def test_estimates_follow_the_slider(lab):
     print('ms from key to tile:', rounds)
     assert min(rounds) < 200
 
-LAST = [('lora', 'modules_to_save'), (REST[-2], fields(REST[-2])[-1].name)] # of each form: the last expert's setting
+LAST = [[(f.section, f.name) for s in form for f in fields(s) if f.expert][-1] for form in (('gpu', 'budget', 'lora'), REST)] # of each form: the last expert's setting
 FOCUSED = '''(e => { const b = e.closest("[class*=medqa-]"), readout = e.classList.contains("widget-readout") || e.hasAttribute("contenteditable")
     return [b && !readout ? [...b.classList].find(c => c.startsWith("medqa-")) : e.tagName + " " + e.className, e.innerText.trim()] })(document.activeElement)'''
 
@@ -76,7 +77,7 @@ def test_by_keyboard(lab):
     "Tab reaches every setting of every section, experts' ones behind their button, too; arrows, space and typing change it"
     pg,run = lab
     for more in pg.locator('.widget-toggle-button').all(): more.focus(); pg.keyboard.press('Space')
-    pg.locator(place(('evaluation', 'resamples'))).wait_for()
+    pg.locator(place(LAST[-1])).wait_for()
     now,want,way = settings(run),{},[]
     for first in (('gpu', 'profile'), ('run', 'name')): # the first field of each form
         pg.locator(place(first)).locator('button, input').first.focus()
