@@ -104,7 +104,7 @@ def check_base(cfg, # `Config`
     api=None):      # A `huggingface_hub.HfApi`
     "Lines on network, token and the base model; one if the base is on this machine"
     path = base_path(cfg)
-    if os.path.isdir(path): return [check('base model', True, f'{home(path)}, on this machine')]
+    if os.path.isdir(path): return [check('base model', True, f'{os.path.basename(path)}, on this machine')]
     out = [check('network', api or reachable(), 'huggingface.co answers' if api or reachable() else 'huggingface.co does not answer', 'connect: what is not in the cache cannot be had')]
     token = secret('HF_TOKEN', required=False)
     try: check_access(path, api)
