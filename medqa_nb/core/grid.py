@@ -339,7 +339,7 @@ def do_all(run, runs, settings, # `Run`; planned runs; function of a run that re
             lines = write_ledger(run, runs)
             tell(run, lines, 'stopped' if stopped else 'done' if all(o['state'] == 'done' for o in lines) else 'working')
             run.publish('comparison')
-            if old: signal.signal(signal.SIGTERM, old)
+            if old is not None: signal.signal(signal.SIGTERM, old) # the default is 0
         if stopped: raise MedqaError(f'asked to stop: {sum(o["state"] == "done" for o in lines)} of {len(lines)} runs are done, and the one under way is saved; the same command goes on')
         return lines
 
