@@ -247,3 +247,22 @@ def test_other_recipes_are_refused(tmp_path):
     run = small(tmp_path)
     run.claim('comparison', {'training.learning_rate':.1})
     with pytest.raises(MedqaError, match='training.learning_rate'): comparison.compare(run, say=lambda s: None)
+
+def test_sigterm_is_given_back(tmp_path, monkeypatch):
+    "After a comparison the process ends at SIGTERM as before: what it forks later must, too"
+    import signal
+    import medqa_nb.core.grid as grid
+    from medqa_nb.core.files import write_json
+    from medqa_nb.core.runs import Run
+    run = Run.open(str(tmp_path/'r'), new=dict(gpu=dict(profile='cpu')))
+    class Done: # a pool whose runs are finished at once
+        slots = 1
+        def __init__(self, cfg): pass
+        def start(self, local, store, o, settings):
+            d = run.path('comparison', 'runs', o['id']); d.mkdir(parents=True)
+            (d/'scores.parquet').touch(); write_json(d/'run.json', dict(o, state='done', seconds=1.))
+        def alive(self, p): return False
+    monkeypatch.setattr(grid, 'Here', Done)
+    before = signal.getsignal(signal.SIGTERM)
+    lines = grid.do_all(run, [grid.run_of(run.config, dict(rank=2), 0)], lambda o: {}, lambda s: None)
+    assert [o['state'] for o in lines] == ['done'] and signal.getsignal(signal.SIGTERM) == before
