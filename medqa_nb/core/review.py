@@ -65,8 +65,9 @@ def blank_sheet(rows, # DataFrame with key and question
 
 # %% ../../nbs/core/33_review.ipynb #4a3b14aa
 def write_sheet(path, # CSV file
-    sheet):           # Rows, from `blank_sheet` or `read_sheet`
-    "Write a sheet, whole or not at all"
+    sheet,            # Rows, from `blank_sheet` or `read_sheet`
+    columns=columns): # Names, in their order
+    "Write a sheet, whole or not at all; a cell that a spreadsheet would take for a formula gets an apostrophe"
     f = io.StringIO()
     w = csv.DictWriter(f, columns, lineterminator='\n')
     w.writeheader()

@@ -8,12 +8,12 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/sheet.html.md"""
 __all__ = ['QUESTIONS', 'TEXTS', 'COLUMNS', 'sample', 'write_rows', 'read_rows', 'RowReview', 'judgements', 'agreement']
 
 # %% ../../nbs/core/44_sheet.ipynb #27b8119d
-import csv, io, re
+import csv, io
 from html import escape
 from pathlib import Path
 
-from .files import MedqaError, write_whole
-from .review import alpha, safe_name
+from .files import MedqaError
+from .review import alpha, safe_name, write_sheet
 from .splitting import unit_hash
 
 # %% ../../nbs/core/44_sheet.ipynb #f3fa552a
@@ -32,12 +32,8 @@ def sample(rows, parents, n, seed=0): # Rows with `parent`; {key: text}; how man
             for r in sorted(some, key=lambda r: unit_hash(f'order/{r["key"]}', seed))]
 
 def write_rows(path, sheet): # CSV file; list of dicts
-    "Write a sheet, whole or not at all; a cell that a spreadsheet would take for a formula gets an apostrophe"
-    f = io.StringIO()
-    w = csv.DictWriter(f, COLUMNS, lineterminator='\n')
-    w.writeheader()
-    w.writerows({k:"'" + v if re.match(r"['=+@\t\r-]", v) else v for k,v in r.items()} for r in sheet)
-    write_whole(path, '\ufeff' + f.getvalue())
+    "Write a sheet as reviews of answers are written"
+    write_sheet(path, sheet, COLUMNS)
 
 def read_rows(path): # CSV file; returns a list of dicts
     "A sheet that came back, checked: a MedqaError names file, line, column and value"
