@@ -86,9 +86,10 @@ def run_all(pg, url):
         pg.wait_for_function("window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()", timeout=60_000)
         pg.click('#celllink'); pg.click('#run_all_cells')
         return
+    ask = pg.locator('.jp-Dialog .jp-mod-accept').first
+    pg.add_locator_handler(ask, lambda: ask.click()) # JupyterLab may ask which kernel it should be, at any moment: a dialog covers what is to be clicked
     pg.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=60_000)
-    for _ in range(20): # until the kernel is connected, JupyterLab runs nothing and says nothing, or asks which kernel it should be
-        if (ask := pg.locator('.jp-Dialog .jp-mod-accept')).count(): ask.first.click()
+    for _ in range(20): # until the kernel is connected, JupyterLab runs nothing and says nothing
         pg.click('.lm-MenuBar-itemLabel:text-is("Run")'); pg.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
         pg.wait_for_timeout(1500)
         if not pg.locator('.jp-Dialog').count() and re.match(r'\[[*\d]', pg.locator('.jp-Cell .jp-InputPrompt').first.inner_text().strip()): return
