@@ -15,7 +15,7 @@ from .core.models import base_path
 from .core.planner import known_speeds
 from .core.restoring import experiment, fingerprint
 from .core.runs import Run, consumed, read_plain
-from .core.verdicts import analyse, cost_figure, curves_figure, curves_of, pairs_figure, report_text, seeds_forest, sentence
+from .core.verdicts import after_looks, analyse, cost_figure, curves_figure, curves_of, pairs_figure, report_text, seeds_forest, sentence
 
 # %% ../nbs/05_comparison.ipynb #f52977a2
 def priced(run): # `Run` with data. Returns a plan
@@ -37,7 +37,8 @@ def analyse_run(run): # `Run` with a ledger. Returns the report
     lines,c = read_ledger(folder/'ledger.jsonl'),run.config.comparison
     there = [t for o in lines if o['state'] == 'done' and (t := folder/'runs'/o['id']/'scores.parquet').exists()]
     if there: write_table(folder/'scores.parquet', pd.concat([read_table(t) for t in there], ignore_index=True))
-    report = analyse(lines, read_table(folder/'scores.parquet'), c, run.config.evaluation.resamples)
+    old = next((read_json(p) for n in ('look', 'report') if (p := folder/f'{n}.json').exists()), None)
+    report = after_looks(analyse(lines, read_table(folder/'scores.parquet'), c, run.config.evaluation.resamples), old)
     report.update(verdict=' '.join(sentence(n, d, report) for n,d in report['differences'].items()).replace('**', ''), decided=decided(run))
     for name,fig in dict(forest=seeds_forest(report), cost=cost_figure(report), pairs=pairs_figure(report), curves=curves_figure(curves_of(folder/'runs', lines))).items():
         if fig: save(fig, folder/'figures'/f'{name}.png')

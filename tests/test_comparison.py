@@ -165,6 +165,18 @@ def test_ledgers_that_say_less():
     assert r['n'] == whole['n'] - 1 and '1 questions have no ROUGE-L' in r['notes'][0]
     assert of(lines, scores, Config().update(dict(comparison=dict(cfg.comparison.to_dict(), margin=.5))).comparison)['differences']['rank=4']['verdict'] == 'equivalent'
 
+def test_a_design_that_grows_is_told(tmp_path):
+    "More seeds, or another metric, after a report: the next one says that luck had a second chance; the same once more says nothing"
+    from medqa_nb.comparison import analyse_run
+    run = small(tmp_path, seeds=[0, 1, 2, 3, 4])
+    lines,scores = made_up(run.config)
+    write_table(run.path('comparison', 'scores.parquet'), scores); run.path('comparison', 'ledger.jsonl').write_text(''.join(json.dumps(o) + '\n' for o in lines))
+    run.config.comparison.seeds = [0, 1, 2]
+    assert not any('Look' in o for r in (analyse_run(run), analyse_run(run)) for o in r['notes'])
+    run.config.comparison.seeds = [0, 1, 2, 3, 4]
+    r = analyse_run(run)
+    assert 'Look 2: since an earlier report the seeds changed' in r['notes'][-1] and r['notes'][-1] in run.path('comparison', 'report.md').read_text()
+
 def test_less_is_better():
     "A metric of errors: more of it is worse"
     cfg = Config().update(dict(comparison=dict(grid=dict(rank=[2, 4]), seeds=[0, 1, 2, 3, 4], metric='contradicted')))

@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/verdicts.html.md"""
 
 # %% auto #0
 __all__ = ['LEVEL', 'COSTS', 'HUES', 'VERDICTS', 'balanced', 'score_arrays', 'judge_all', 'could_tell', 'own_mean', 'costs',
-           'front', 'analyse', 'sentence', 'table', 'markdown', 'report_text', 'seeds_forest', 'cost_figure',
-           'curves_figure', 'curves_of', 'pairs_figure']
+           'front', 'analyse', 'after_looks', 'sentence', 'table', 'markdown', 'report_text', 'seeds_forest',
+           'cost_figure', 'curves_figure', 'curves_of', 'pairs_figure']
 
 # %% ../../nbs/core/47_verdicts.ipynb #f5d6af18
 import itertools, math
@@ -125,6 +125,16 @@ def analyse(lines, scores, c, # Ledger; long scores with id and group; `Comparis
     return dict(metric=c.metric, reference=first, margin=c.margin, settings=settings, differences=diffs, others={m:{o:{k:d[k] for k in keep} for o,d in ds.items()} for m,ds in others.items()},
                 pairs=[{k:d[k] for k in ('a', 'b', *keep, 'p_equivalence_holm')} for d in pairs], pareto={k:front(settings, k, sign(c.metric)) for k in COSTS},
                 seeds=seeds, n=len(groups), groups=len(set(groups)), notes=notes)
+
+# %% ../../nbs/core/47_verdicts.ipynb #bd9dfdd4
+def after_looks(report, old=None): # From `analyse`; the report before it, if there was one. Returns the report
+    "Adds `looks`, what each report until now compared, and a note when they differ"
+    look = dict(metric=report['metric'], margin=report['margin'], seeds=len(report['seeds']), settings=list(report['settings']), questions=report['n'])
+    looks = report['looks'] = [o for o in (old or {}).get('looks', []) if o != look] + [look]
+    changed = [k for k in look if any(o[k] != look[k] for o in looks)]
+    if changed: report['notes'].append(f'Look {len(looks)}: since an earlier report the {" and the ".join(changed)} changed. p values and intervals hold for one look that was planned; with several, luck passes for "better" more often '
+                                       f'than in {LEVEL:.0%}. Confirm with seeds that no report has used.')
+    return report
 
 # %% ../../nbs/core/47_verdicts.ipynb #8693019a
 def sentence(n, d, r): # Setting; its difference; report. Returns text
