@@ -26,6 +26,7 @@ def held_questions(run): # `Run` with data
     "Questions of validation and test"
     return pd.concat([read_table(run.path('data', f'{k}.parquet')).question for k in ('validation','test')])
 
+# %% ../nbs/02_augmentation.ipynb #8b850772
 def template_rows(run, # `Run` with data
     train,             # Its training rows
     n, say=print):     # Rows wanted; unused here
@@ -40,6 +41,7 @@ def rows_hash(df): # Rows
     "Fingerprint of rows by key, question and answer"
     return hashlib.sha256('\n'.join(sorted(df.key + '\t' + df.question + '\t' + df.answer)).encode()).hexdigest()[:16]
 
+# %% ../nbs/02_augmentation.ipynb #fd20eca5
 def claude_rows(run, train, n, say=print, wait=True):
     "New rows by Claude and a dict for the report, or (None, None) while batches are under way"
     from medqa_nb.core.entailment import make_judge
@@ -79,6 +81,7 @@ def plan(run, train): # `Run`; its training rows. Returns a DataFrame
     each = {p:rough_quote(c, [o for o in some if o[0] == p]) for p in c.prompts}
     return pd.DataFrame([(p, q['rows'], q['dollars'], q['at_most']) for p,q in each.items()], columns=['kind', 'rows', 'dollars', 'at_most']).set_index('kind')
 
+# %% ../nbs/02_augmentation.ipynb #f9b32610
 def account(planned, # Rows wanted
     train, new,      # Training rows; accepted rows
     facts):          # From a method
@@ -95,6 +98,7 @@ def claims(run, train): # `Run`; its training rows. Returns {'section.key': valu
     also = ['augmentation.model', 'augmentation.prompts', 'augmentation.threshold', 'augmentation.nli'] if run.config.augmentation.method == 'claude' else []
     return {**consumed(run.config, 'augmentation.method', 'augmentation.share', 'run.seed', *also), 'data rows':rows_hash(train)}
 
+# %% ../nbs/02_augmentation.ipynb #3593b153
 def augment(run, say=print, wait=True): # `Run` with data; called with lines; False looks at the batches once
     "Make the added training rows of a run, unless they are there; returns the report, or None while batches are under way"
     c = run.config.augmentation

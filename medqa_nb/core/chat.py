@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/chat.html.md"""
 
 # %% auto #0
 __all__ = ['template_tokens', 'question_messages', 'chat_rows', 'load_tokenizer', 'prompt_ids', 'stop_ids', 'token_counts',
-           'advised_length', 'length_advice', 'token_stats']
+           'advised_length', 'length_advice', 'token_stats', 'answer_tokens']
 
 # %% ../../nbs/core/10_chat.ipynb #981926f0
 from pathlib import Path
@@ -86,3 +86,10 @@ def token_stats(df, # Rows
     cut = {l:round(float((whole > l).mean()), 4) for l in lengths}
     return dict(p50=p50, p90=p90, p99=p99, truncated={str(l):o for l,o in cut.items()}, rows=len(df), estimated=estimated,
                 tokenizer=None if estimated else Path(base).name, advised=advised_length(cut), advice=length_advice(cut))
+
+# %% ../../nbs/core/10_chat.ipynb #f338e716
+def answer_tokens(tokenizer, df, # Tokenizer with the template; rows
+    max_length):                 # Tokens after which a row is cut
+    "[(tokens before the answer, all token ids)] of each row"
+    ids = lambda messages, **kw: tokenizer.apply_chat_template(messages, return_dict=False, **kw)
+    return [(len(ids(o['prompt'], add_generation_prompt=True)), ids(o['prompt'] + o['completion'])[:max_length]) for o in chat_rows(df)]

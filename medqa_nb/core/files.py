@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/files.html.md"""
 
 # %% auto #0
 __all__ = ['MedqaError', 'plain_errors', 'failed_write', 'write_with', 'write_whole', 'write_json', 'read_json', 'write_table',
-           'read_table', 'sha256', 'Hashed', 'copy_file', 'assets']
+           'read_table', 'sha256', 'Hashed', 'copy_file', 'copy_folder', 'assets']
 
 # %% ../../nbs/core/00_files.ipynb #a9596791
 import hashlib, json, os, shutil
@@ -109,6 +109,17 @@ def copy_file(src, # File to copy
     write_with(dst, write)
     if sha256(dst) != h: raise MedqaError(f'{dst} does not read back as it was written: try again, or choose another store')
     return h
+
+# %% ../../nbs/core/00_files.ipynb #ee68e5ca
+def copy_folder(src, dst, ledger): # Folders; name of the ledger
+    "Copy files that are missing or others there, verified, the ledger last; returns the names copied"
+    old = read_json(dst/ledger) if (dst/ledger).exists() else {}
+    if old and old == read_json(src/ledger): return []
+    files = [f for f in sorted(src.iterdir()) if f.is_file() and not f.name.startswith('.') and f.name != ledger]
+    new = [f for f in files if not (dst/f.name).exists() or (dst/f.name).stat().st_size != f.stat().st_size or sha256(dst/f.name) != sha256(f)]
+    for f in new: copy_file(f, dst/f.name)
+    copy_file(src/ledger, dst/ledger)
+    return [f.name for f in new]
 
 # %% ../../nbs/core/00_files.ipynb #92b5e1e4
 def assets(*parts): # Path below medqa_nb/assets

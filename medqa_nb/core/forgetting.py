@@ -6,14 +6,16 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/forgetting.html.md"""
 
 # %% auto #0
 __all__ = ['TASKS', 'HUB', 'read_items', 'items', 'follows', 'followed', 'harness', 'read_task', 'needs_hub', 'task_manager',
-           'read_tasks', 'ask_items', 'mean_and_error', 'forgetting_table', 'forgetting']
+           'read_tasks', 'ask_items', 'mean_and_error', 'forgetting_table', 'forgetting', 'ask_what_was_known',
+           'known_before']
 
 # %% ../../nbs/core/32_forgetting.ipynb #bfb12341
 import io, json, logging, re
 from functools import cache
 from contextlib import nullcontext, redirect_stderr
 
-from .files import MedqaError, assets
+from .files import MedqaError, assets, read_json, write_json
+from .runs import read_plain
 
 # %% ../../nbs/core/32_forgetting.ipynb #05ec1e14
 TASKS = ('forgetting_knowledge', 'forgetting_instructions') # Ours
@@ -130,3 +132,21 @@ def forgetting(model, tokenizer, # Model with an adapter
     ask = lambda: ask_items(model, tokenizer, tasks, limit, batch_size, chat, say, progress)
     tuned = ask()
     with model.disable_adapter(): return forgetting_table(ask(), tuned)
+
+# %% ../../nbs/core/32_forgetting.ipynb #30771791
+def ask_what_was_known(run, # `Run`
+    model, tok, # Model with an adapter, and its tokenizer
+    say):       # Called with a line for what is left out
+    "Base against tuned on what medical training should not touch, kept in evaluation/forgetting.json"
+    tasks,left = run.config.evaluation.forgetting,[]
+    def leave(line):
+        if line not in left: left.append(line); say(line)
+    try: out = dict(rows=forgetting(model, tok, tuple(tasks), say=leave).to_dict('records'))
+    except MedqaError as e: out = dict(rows=None); leave(f'forgetting is not measured: {e}')
+    write_json(run.path('evaluation', 'forgetting.json'), read_plain(dict(out, tasks=tasks, left_out=left)))
+
+# %% ../../nbs/core/32_forgetting.ipynb #a29c46ff
+def known_before(run): # `Run`; returns a dict, or None
+    "What was asked before, if it were the same tasks; delete evaluation/forgetting.json to ask again for what could not be had"
+    p = run.path('evaluation', 'forgetting.json')
+    return o if p.exists() and (o := read_json(p)).get('tasks') == list(run.config.evaluation.forgetting) else None

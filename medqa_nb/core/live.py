@@ -6,10 +6,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/live.html.md"""
 
 # %% auto #0
 __all__ = ['SILENT', 'read_part', 'progress', 'clock', 'thin', 'curve_svg', 'bar_html', 'durable_lines', 'live_html', 'said_html',
-           'stage_progress', 'training_lines', 'state_words', 'share_of', 'stage_html', 'stage_text', 'Board', 'Live']
+           'stage_progress', 'training_lines', 'state_words', 'share_of', 'stage_html', 'stage_text', 'Board', 'Live',
+           'Ticker', 'ProgressBar']
 
 # %% ../../nbs/core/26_live.ipynb #d8c4b1e9
-import time
+import sys, time
 from html import escape
 from pathlib import Path
 
@@ -178,3 +179,33 @@ class Live:
         self.drawn,view = time.time(),HTML(live_html(self.folder, self.said))
         if self.handle: self.handle.update(view)
         else: self.handle = display(view, display_id=True)
+
+# %% ../../nbs/core/26_live.ipynb #3ccbd96b
+class Ticker:
+    "Progress of training as lines: step, loss, speed, time left"
+    def __init__(self, every=10): # Seconds between two lines where there is no terminal
+        self.every,self.start,self.last,self.tty = every,None,0,sys.stdout.isatty()
+    def __call__(self, state, logs):
+        now,n,total = time.time(),state.global_step,state.max_steps
+        if self.start is None: self.start = now,n
+        if now - self.last < (0.5 if self.tty else self.every) and n < total: return
+        self.last = now
+        done = n - self.start[1]
+        left = f', {(total-n)*(now-self.start[0])/done:.0f} s left' if done and n < total else ''
+        print(f'{chr(13) if self.tty else ""}step {n}/{total}, loss {logs["loss"]:.3f}{left}   ',
+              end='\n' if not self.tty or n >= total else '', flush=True)
+
+# %% ../../nbs/core/26_live.ipynb #7a203b87
+class ProgressBar:
+    "A tqdm bar that is called with a count, and appears at the first call; in a notebook or on a terminal, never in a log"
+    def __init__(self, desc): # What is going on, in a word
+        self.desc,self.bar = desc,None
+    def __call__(self, n): # Count so far; a smaller one starts over
+        from tqdm.auto import tqdm
+        hidden = 'ipykernel' not in sys.modules and not sys.stderr.isatty()
+        if self.bar is None: self.bar = tqdm(desc=self.desc, leave=False, unit_scale=True, mininterval=0.5, disable=hidden)
+        if n < self.bar.n: self.bar.reset()
+        self.bar.update(n - self.bar.n)
+    def __enter__(self): return self
+    def __exit__(self, *args):
+        if self.bar is not None: self.bar.close()

@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/models.html.md"""
 
 # %% auto #0
 __all__ = ['LLAMA', 'TOKENS', 'hide_old_torchao', 'base_path', 'repeat_keys', 'refusal', 'check_access', 'compute_dtype',
-           'load_base', 'continue_text', 'lora_config', 'attach']
+           'load_base', 'continue_text', 'lora_config', 'attach', 'next_words', 'can_load']
 
 # %% ../../nbs/core/11_models.ipynb #3f9b6208
 import os, shutil, sys
@@ -142,3 +142,23 @@ def attach(model, # The base model, or one that has adapters already
     except RuntimeError as e:
         if 'size mismatch' not in str(e): raise
         raise MedqaError(f'{adapter} belongs to another base model than {model.name_or_path}: set model.base to the one it was trained on') from e
+
+# %% ../../nbs/core/11_models.ipynb #d4e15b5b
+def next_words(model, # A causal language model
+    rows):            # As `answer_tokens`
+    "Mean loss on the answers, per token, and the most likely next token at each place of them"
+    import torch
+    loss,choices = 0.,[]
+    for k,ids in rows:
+        x = torch.tensor([ids], device=model.device)
+        with torch.inference_mode(): z = model(input_ids=x).logits[0,k-1:-1].float()
+        loss += torch.nn.functional.cross_entropy(z, x[0,k:], reduction='sum').item()
+        choices.append(z.argmax(-1).cpu())
+    c = torch.cat(choices)
+    return loss/len(c), c
+
+# %% ../../nbs/core/11_models.ipynb #e3e317f0
+def can_load(base): # Folder or hub name
+    "Can the base answer on this machine in reasonable time?"
+    import torch
+    return torch.cuda.is_available() or Path(base).is_dir() and sum(f.stat().st_size for f in Path(base).glob('*.safetensors')) < 2**30
