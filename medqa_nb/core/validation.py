@@ -142,7 +142,7 @@ def contradictions(answer, source, # Texts
     denied = said(True) - said(False) - d['plain']
     for ws,odd,text in clauses(calm, leave):
         if not odd and ws & denied and d['allows'].search(text): out.append(text); continue
-        if not ws or text.endswith(':') or re.match('(?:to|unless|until) ', text, re.I) or not odd and not finite.search(text) and (text[0].isdigit() or len(text.split()) < 2) or odd and len(ws) < 2 and not finite.search(text): continue
+        if not ws or text.endswith(':') or re.match('(?:to|unless|until) ', text, re.I) or not odd and not finite.search(text) and (text[0].isdigit() or len(text.split()) < 3) or odd and len(ws) < 2 and not finite.search(text): continue
         best = {o:max((len(ws & w)/len(ws) for w,x,_ in theirs if x == o), default=0) for o in (True, False)}
         if best[not odd] >= least and best[not odd] - best[odd] >= margin: out.append(text)
     return out
