@@ -64,12 +64,12 @@ def stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(t)) + f'.{in
 def accept(s, requests):
     "Make a batch: from here on its answers are paid"
     with s.lock:
-        b = dict(id=f'msgbatch_{len(s.batches):06d}', made=now(), requests=requests, canceled=False, delay=s.delay*s.rng.uniform(.5, 1.5), results=None)
+        b = dict(id=f'msgbatch_{len(s.batches):06d}', made=now(), requests=requests, canceled=None, delay=s.delay*s.rng.uniform(.5, 1.5), results=None)
         for r in requests: s.accepted[r['custom_id']] += 1
         s.batches.append(b)
     return b
 
-def ended(b): return b['canceled'] or now() - b['made'] >= b['delay']
+def ended(b): return now() >= min(b['made'] + b['delay'], b['canceled'] or 9e9)
 
 def results(s, b):
     "Lines in any order, made once"
@@ -77,7 +77,7 @@ def results(s, b):
         if b['results'] is None:
             out = []
             for r in b['requests']:
-                o,cost = (dict(type='canceled'), 0) if b['canceled'] else result(s, r['params'], s.rng)
+                o,cost = (dict(type='canceled'), 0) if b['canceled'] and s.rng.random() < .7 else result(s, r['params'], s.rng) # some were done before
                 if o['type'] == 'succeeded': s.paid[r['custom_id']] += 1; s.dollars += cost
                 out.append((r['custom_id'], o))
             s.rng.shuffle(out); b['results'] = out
@@ -88,7 +88,7 @@ def shown(s, b):
     over,n = ended(b),Counter()
     if over: n = Counter(o['type'] for _,o in results(s, b))
     count = dict(processing=0 if over else len(b['requests']), **{k:n[k] for k in ('succeeded', 'errored', 'canceled', 'expired')})
-    return dict(id=b['id'], type='message_batch', processing_status='ended' if over else 'in_progress', created_at=stamp(b['made']), expires_at=stamp(b['made'] + 86400),
+    return dict(id=b['id'], type='message_batch', processing_status='ended' if over else 'canceling' if b['canceled'] else 'in_progress', created_at=stamp(b['made']), expires_at=stamp(b['made'] + 86400),
                 ended_at=stamp(b['made'] + b['delay']) if over else None, archived_at=None, cancel_initiated_at=None, request_counts=count,
                 results_url=f'{s.url}/v1/messages/batches/{b["id"]}/results' if over else None)
 
@@ -130,7 +130,7 @@ def claude_route(self, path, query, body):
     m = re.fullmatch(r'/v1/messages/batches/(\w+)(/\w+)?', path)
     b = m and next((b for b in s.batches if b['id'] == m[1]), None)
     if not b: return self.answer(404, error('not_found_error', path))
-    if m[2] == '/cancel': b['canceled'] = True
+    if m[2] == '/cancel': b['canceled'] = now() + s.canceling
     if m[2] != '/results': return self.answer(200, shown(s, b))
     lines = [json.dumps(dict(custom_id=i, result=o)) for i,o in results(s, b)]
     lines = [(l[:len(l)//2] if s.rng.random() < .5 else l[:9]) if hit('broken_line') else l for l in lines]
@@ -143,7 +143,7 @@ def claude_route(self, path, query, body):
 @contextmanager
 def claude(seed=0, **over):
     "The server; yields it"
-    state = dict(key='sk-test', credit=True, faults={}, batches=[], accepted=Counter(), paid=Counter(), dollars=0., probes=0, delay=.05, slow=.1, rng=random.Random(seed), lock=threading.RLock(), write=restructured)
+    state = dict(key='sk-test', credit=True, faults={}, batches=[], accepted=Counter(), paid=Counter(), dollars=0., probes=0, delay=.05, slow=.1, canceling=.5, rng=random.Random(seed), lock=threading.RLock(), write=restructured)
     with serving(claude_route, **{**state, **over}) as s:
         loud,s.handle_error = s.handle_error,lambda *a: None if isinstance(sys.exc_info()[1], ConnectionError) else loud(*a) # killed clients
         yield s

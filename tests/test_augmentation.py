@@ -145,19 +145,81 @@ def test_ledger_of_other_things(run):
         for f in path.parent.glob('ledger.sqlite*'): f.unlink()
         assert augment(run, s, wait=False) is None and len(s.batches) == n, 'a sound snapshot took its place'
 
-def test_full_store(run, monkeypatch):
-    "No room for the snapshot: nothing is sent"
-    from medqa_nb.core import ledger
-    with claude() as s:
-        def full(self, *a, **k): raise MedqaError('ledger-000002.sqlite could not be written (No space left on device): free some space')
-        real = ledger.Ledger.snapshot
-        calls = []
-        monkeypatch.setattr(ledger.Ledger, 'snapshot', lambda self, *a, **k: (calls.append(1), real(self, *a, **k) if len(calls) < 4 else full(self))[1])
-        with pytest.raises(MedqaError, match='No space left'): augment(run, s)
-        assert not s.batches
-        monkeypatch.setattr(ledger.Ledger, 'snapshot', real)
+def canceled_by_hand(s, i):
+    import anthropic
+    return anthropic.Anthropic(api_key='sk-test', base_url=s.url).messages.batches.cancel(s.batches[i]['id'])
+
+def test_canceled_on_the_server(run):
+    "Somebody cancels a batch in the console: while it is canceling we wait; what was done is taken, the rest has failed as canceled and is not sent again"
+    with claude(delay=60.) as s:
+        assert augment(run, s, wait=False) is None
+        n = len(s.batches)
+        assert canceled_by_hand(s, 0).processing_status == 'canceling'
+        assert augment(run, s, wait=False) is None and len(s.batches) == n
+        for b in s.batches[1:]: b['delay'] = 0
         r = augment(run, s)
-        assert r['succeeded'] == r['planned'] and max(s.paid.values()) == 1
+        gone = [i for i,o in s.batches[0]['results'] if o['type'] == 'canceled']
+        assert 0 < len(gone) < len(s.batches[0]['requests']) and r['failed'] == {'canceled':len(gone)}
+        assert r['succeeded'] + len(gone) == r['planned'] and len(s.batches) == n and max(s.paid.values()) == 1 and not set(gone) & set(s.paid)
+        assert abs(r['dollars']['spent'] - s.dollars) < 1e-6
+
+@pytest.mark.parametrize('where,size', [('local', '24k'), ('store', '200k')])
+def test_full_disk(run, where, size, tmp_path):
+    "On a disk that is really full: one line; with space it goes on, and pays nothing twice"
+    import shutil
+    if os.geteuid() or not shutil.which('unshare'): pytest.skip('needs root and unshare for a small disk')
+    script = f"""
+import json, os, sys
+from pathlib import Path
+from medqa_nb.augmentation import augment
+from medqa_nb.core.files import MedqaError
+from medqa_nb.core.runs import Run
+t = Path({str(tmp_path)!r})
+run = Run(t/'local', t/'store', Run.open(str(t/'x')).config)
+run.config.update(dict(data=dict(sources=['sample']), augmentation={FAST!r}, budget=dict(dollars=1)))
+disk = t/{where!r}/'augmentation'
+disk.mkdir(exist_ok=True)
+if os.system(f'mount -t tmpfs -o size={size} none {{disk}}'): sys.exit(77)
+for i in range(2):
+    try: print(json.dumps(augment(run, say=lambda l: None)), flush=True); break
+    except MedqaError as e: print('STOPPED', e, flush=True)
+    os.system(f'mount -o remount,size=100m {{disk}}')
+"""
+    with claude() as s:
+        p = subprocess.run(['unshare', '-m', sys.executable, '-c', script], env={**os.environ, 'ANTHROPIC_BASE_URL':s.url}, capture_output=True, text=True, timeout=120)
+        if p.returncode == 77: pytest.skip('this machine allows no mounts')
+        first,*rest = p.stdout.splitlines()
+        assert p.returncode == 0 and first.startswith('STOPPED') and 'could not be written (' in first and 'free some space' in first and len(rest) == 1, p.stdout + p.stderr
+        r = json.loads(rest[0])
+        assert r['succeeded'] == r['planned'] and max(s.paid.values()) == max(s.accepted.values()) == 1 and s.dollars - 1e-6 <= r['dollars']['spent']
+
+def tiny_nli(folder, says): # Folder to make; a label
+    "A real NLI model with random weights, whose last layer always says the same"
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    names = ['entailment', 'neutral', 'contradiction']
+    torch.manual_seed(0)
+    m = BertForSequenceClassification(BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, id2label=dict(enumerate(names))))
+    with torch.no_grad(): m.classifier.bias[names.index(says)] = 20.
+    m.save_pretrained(folder)
+    t = Tokenizer(models.WordLevel({'[PAD]':0, '[UNK]':1}, unk_token='[UNK]')); t.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=t, unk_token='[UNK]', pad_token='[PAD]').save_pretrained(folder)
+    return str(folder)
+
+def test_nli_model_decides(run, tmp_path):
+    "What a model calls a contradiction is rejected, whatever the words say; what it does not is left to the other gates"
+    from medqa_nb.core.entailment import NLI
+    from medqa_nb.core.validation import check
+    text = 'Colchicine is given at the first sign of an attack.'
+    for says,gates in (('entailment', []), ('neutral', []), ('contradiction', ['contradiction'])):
+        o = check(text, text, 'gout | How is it treated?', judge=NLI(tiny_nli(tmp_path/says, says)))
+        assert [g for g,_ in o['reasons']][:1] == gates, o
+    run.config.augmentation.nli = str(tmp_path/'contradiction')
+    with claude() as s: r = augment(run, s)
+    made = read_table(run.path('augmentation', 'validation.parquet'))
+    answers = made[made.origin.str.contains('structure')]
+    assert len(answers) and (answers.gate != '').all() and r['rejected']['contradiction'] > len(answers)/2
 
 def test_clock_jumps(run, monkeypatch):
     "A clock that is years off, in both directions, changes nothing"
@@ -189,12 +251,14 @@ def test_templates_are_sound(made):
     for r in new[new.key.map(kind_of) == 'not in the source'].itertuples(): assert 'not have enough information' in r.answer and not any(c.isdigit() for c in r.answer.replace(r.focus, ''))
 
 def test_planted_errors():
-    "The half that the rules were developed with; the other half is for the figure (bench/augmentation.py)"
-    from planted_augmentation import measured, planted
-    rates,_ = measured('seen')
-    bad = [v for k,v in rates.items() if k != 'good']
-    assert sum(n for _,n in bad) == 150 == rates['good'][1] and len(planted('heldout')) == 300
-    assert sum(c for c,_ in bad) >= .95*150 and rates['good'][0] <= .03*150 and all(c >= .9*n for c,n in bad)
+    "The parts that the rules were developed with, and the final one, which nobody who changes them has seen (bench/augmentation.py prints all)"
+    from planted_augmentation import DEVELOPED, FINAL, measured, path_of
+    for part in (*DEVELOPED, *[FINAL]*path_of(FINAL).exists()):
+        rates,_ = measured(part)
+        lost,of = rates.pop('good')
+        caught,planted = map(sum, zip(*rates.values()))
+        least,most = (.9, .05) if part == FINAL else (.98, .03)
+        assert planted == of == 150 and caught >= least*planted and lost <= most*of, (part, caught, lost, rates)
 
 def test_nothing_leaves_loopback(tmp_path):
     "A process in which any other address than the loopback's is an error: the guard stops the API's own address, and augmentation against the stand-in needs none"

@@ -66,8 +66,10 @@ def copy_whole(src, # File to copy
     dst):           # Its new place
     "Copy a file whole and verified; SQLite goes through its own backup, so that a copy in mid-write is sound. Returns its SHA-256"
     def backup(p):
-        with sqlite3.connect(src) as a, sqlite3.connect(p) as b: a.backup(b)
-        a.close(), b.close()
+        a,b = sqlite3.connect(src),sqlite3.connect(p)
+        try: a.backup(b)
+        except sqlite3.OperationalError as e: raise OSError(str(e)) from e # a full disk
+        finally: a.close(), b.close()
     if src.suffix != '.sqlite': return copy_file(src, dst)
     write_with(dst, backup)
     return sha256(dst)

@@ -131,7 +131,7 @@ def checked_question(question, row, terms=None): # New; its parent. Returns as `
     if '?' not in question: broken.append('no question')
     if len(question) > 300: broken.append('too long')
     lost = [] if fold(about(row.focus)).strip() in fold(question) or fold(names_of(row.focus)[0]).strip() in fold(question) else ['does not name the condition']
-    hurt = unsafe(question, '', urgent=False)
+    hurt = unsafe(question, '', due=False)
     reasons = [('grounding', f'{o} is not in the source') for o in names] + [('numbers', f'{o} is not in the source') for o in figures] + \
         [('completeness', o) for o in lost] + [('safety', o) for o in hurt] + [('coherence', o) for o in broken]
     return dict(reasons=reasons, scores=dict(completeness=float(not lost), medical_accuracy=float(not names and not figures), safety=float(not hurt), coherence=1 - min(1., len(broken)/4)))
