@@ -13,7 +13,7 @@ __all__ = ['COMMANDS', 'ABOUT', 'FLAGS', 'flag_settings', 'open_run', 'do_demo',
 # %% ../nbs/08_cli.ipynb #ac3517a2
 import argparse, json, os, sys, time
 
-from .core.files import MedqaError, failed_write
+from .core.files import MedqaError
 from .core.live import Board, Ticker
 from .core.runs import Run, find_run, home, scratch_root
 

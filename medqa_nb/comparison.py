@@ -10,7 +10,7 @@ __all__ = ['priced', 'decided', 'collected', 'draw', 'analyse_run', 'compare']
 # %% ../nbs/05_comparison.ipynb #df3f5b12
 from .core.chat import template_tokens, token_counts
 from .core.files import MedqaError, read_json, read_table, write_json, write_table, write_whole
-from .core.grid import cell_config, comparison_rows, do_all, halve, plan_grid, planned, quote_grid, read_ledger, tell, write_ledger
+from .core.grid import cell_config, comparison_rows, do_all, halve, plan_grid, planned, quote_grid, read_ledger, tell
 from .core.models import base_path
 from .core.planner import known_speeds
 from .core.restoring import experiment, fingerprint

@@ -9,7 +9,7 @@ __all__ = ['schema', 'read_any', 'read_sources', 'harm_filter', 'add_step', 'no_
            'make_splits', 'check_sizes', 'train_synonyms', 'earlier_split', 'write_rows', 'build_data']
 
 # %% ../nbs/01_data.ipynb #a8772b3d
-import gc, sys, time
+import gc, time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 

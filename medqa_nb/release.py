@@ -11,7 +11,7 @@ __all__ = ['PARTS', 'LEDGER', 'parts_of', 'into_of', 'check_base', 'check_room',
            'report_of', 'release']
 
 # %% ../nbs/06_release.ipynb #95afdd1b
-import math, shutil, tempfile, time
+import math, tempfile, time
 from pathlib import Path
 
 from .core.card import base_name, card, facts, licence, notice, release_name

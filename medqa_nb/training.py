@@ -11,7 +11,6 @@ __all__ = ['REHEARSED', 'training_rows', 'row_lengths', 'training_plan', 'steeri
 
 # %% ../nbs/03_training.ipynb #4b65d9d7
 import shutil, time
-from pathlib import Path
 
 from .core.chat import template_tokens, token_counts
 from .core.colab import in_colab

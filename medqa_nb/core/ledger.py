@@ -45,7 +45,7 @@ class Ledger:
             if self.db.execute('pragma quick_check').fetchone()[0] != 'ok': raise sqlite3.DatabaseError('quick_check')
             self.db.executescript(f'pragma journal_mode=wal; pragma synchronous=full; {SCHEMA}')
         except sqlite3.DatabaseError as e:
-            if isinstance(e, sqlite3.OperationalError): raise self.no_room(e) from e # a full disk; a damaged file is another kind
+            if isinstance(e, sqlite3.OperationalError): raise self.unwritten(e) from e # a damaged file is another kind
             raise MedqaError(f'{self.path} is damaged ({e}): delete it, and the newest sound snapshot in the store takes its place; nothing was sent') from e
     def close(self): self.db.close()
     @contextmanager
@@ -54,10 +54,11 @@ class Ledger:
         try: self.db.execute('begin immediate'); yield self.db; self.db.execute('commit')
         except BaseException as e:
             if self.db.in_transaction: self.db.execute('rollback')
-            if isinstance(e, sqlite3.OperationalError): raise self.no_room(e) from e
+            if isinstance(e, sqlite3.OperationalError): raise self.unwritten(e) from e
             raise
-    def no_room(self, e): # Error of SQLite; returns a `MedqaError`
-        return MedqaError(f'{self.path} could not be written ({e}): free some space, and run it again; nothing is lost')
+    def unwritten(self, e): # Error of SQLite; returns a `MedqaError`
+        full = e.sqlite_errorcode & 255 in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        return MedqaError(f'{self.path} could not be written ({e}): ' + ('free some space, and run it again; nothing is lost' if full else 'end what else uses it, or allow writing there, and run it again; nothing is lost'))
     def all(self, sql, *args): # Returns a list of tuples
         return self.db.execute(sql, args).fetchall()
     def meta(self, name): # Returns what was kept under a name, or None
