@@ -69,7 +69,7 @@ def metadata(w,  # A `gguf.GGUFWriter`
     about,made = (read_json(m.path/f) if (m.path/f).exists() else {} for f in ('tokenizer_config.json', 'generation_config.json'))
     r,heads = rope_of(c),c['num_attention_heads']
     size = c.get('head_dim') or c['hidden_size']//heads
-    w.add_name(name); w.add_file_type(dict(f16=LlamaFileType.MOSTLY_F16, q8_0=LlamaFileType.MOSTLY_Q8_0)[kind]); w.add_quantization_version(2)
+    w.add_name(name); w.add_file_type(dict(f32=LlamaFileType.ALL_F32, f16=LlamaFileType.MOSTLY_F16, q8_0=LlamaFileType.MOSTLY_Q8_0)[kind]); w.add_quantization_version(2)
     w.add_vocab_size(c['vocab_size']); w.add_context_length(c['max_position_embeddings']); w.add_embedding_length(c['hidden_size']); w.add_block_count(c['num_hidden_layers'])
     w.add_feed_forward_length(c['intermediate_size']); w.add_head_count(heads); w.add_head_count_kv(c['num_key_value_heads']); w.add_layer_norm_rms_eps(c['rms_norm_eps'])
     w.add_rope_dimension_count(size); w.add_rope_freq_base(r['rope_theta']); w.add_key_length(size); w.add_value_length(size)
@@ -102,7 +102,7 @@ def content_bytes(shape, kind): # Of a tensor
 
 def write_gguf(m,  # `Merged`
     path,          # File to write
-    kind='f16',    # f16 or q8_0
+    kind='f16',    # f16, q8_0 or f32
     name='model',  # Said inside
     progress=None): # Called with (tensors done, all)
     "Write the merged model as one GGUF file, whole or not at all; returns its SHA-256"
