@@ -1,7 +1,7 @@
 """A real Chromium and a real Jupyter for tests; both are looked for, and their absence is said.
 
 MEDQA_JUPYTER names another Python that has nbclassic and ipywidgets 7.7.1, to drive the same forms there; MEDQA_JUPYTERLAB one with JupyterLab."""
-import json, os, random, re, shutil, subprocess, sys, time
+import json, os, random, shutil, subprocess, sys, time
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -71,6 +71,7 @@ def jupyter(folder, theme='Light', **env):
     env.pop('IN_TEST', None)
     cmd = [other or os.environ.get('MEDQA_JUPYTERLAB', sys.executable), '-m', 'nbclassic' if other else 'jupyterlab', '--no-browser', '--allow-root', f'--port={random.randrange(20000, 30000)}', '--ServerApp.port_retries=50', '--ip=127.0.0.1',
            '--ServerApp.token=', '--IdentityProvider.token=', f'--ServerApp.root_dir={folder}', '--ServerApp.disable_check_xsrf=True']
+    if not other: cmd.append('--LabApp.expose_app_in_browser=True')
     with open(Path(folder)/'jupyter.log', 'w') as log: p = subprocess.Popen(cmd, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try: 
         url = started(folder/f'.runtime/jpserver-{p.pid}.json', p)
@@ -79,18 +80,18 @@ def jupyter(folder, theme='Light', **env):
 
 def run_all(pg, url):
     "Open a notebook and run all its cells, as a user does"
-    classic = '/notebooks/' in url
-    pg.goto(url)
-    if classic:
+    if '/notebooks/' in url:
+        pg.goto(url)
         pg.wait_for_selector('.code_cell', timeout=60_000)
         pg.wait_for_function("window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()", timeout=60_000)
         pg.click('#celllink'); pg.click('#run_all_cells')
         return
-    ask = pg.locator('.jp-Dialog .jp-mod-accept').first
-    pg.add_locator_handler(ask, lambda: ask.click()) # JupyterLab may ask which kernel it should be, at any moment: a dialog covers what is to be clicked
-    pg.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=60_000)
-    for _ in range(20): # until the kernel is connected, JupyterLab runs nothing and says nothing
-        pg.click('.lm-MenuBar-itemLabel:text-is("Run")'); pg.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        pg.wait_for_timeout(1500)
-        if not pg.locator('.jp-Dialog').count() and re.match(r'\[[*\d]', pg.locator('.jp-Cell .jp-InputPrompt').first.inner_text().strip()): return
-    raise AssertionError('JupyterLab runs nothing')
+    base,name = url.split('/doc/tree/')
+    r = pg.request.post(f'{base}/api/sessions', timeout=120_000, data=dict(path=name, name=name, type='notebook', kernel=dict(name='python3'))) # a notebook that has its kernel already asks for none
+    assert r.ok, f'Jupyter starts no kernel: {r.status} {r.text()}'
+    def answer(): pg.errors.append(f'asked: {ask.inner_text()}'); ask.locator('.jp-mod-accept').last.click()
+    pg.add_locator_handler(ask := pg.locator('.jp-Dialog').last, answer, no_wait_after=True) # a slow server makes JupyterLab complain, more than once, in dialogs that cover what is to be clicked
+    pg.goto(url)
+    pg.wait_for_function("window.jupyterapp?.shell.currentWidget?.context?.isReady && jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.connectionStatus == 'connected'", timeout=120_000)
+    pg.evaluate("async () => { await jupyterapp.shell.currentWidget.revealed; jupyterapp.commands.execute('notebook:run-all-cells') }")
+    pg.wait_for_function("/^\\[[*\\d]/.test(document.querySelector('.jp-Cell .jp-InputPrompt')?.innerText.trim() ?? '')", timeout=60_000)
