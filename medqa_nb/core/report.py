@@ -8,7 +8,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/report.html.md"""
 __all__ = ['CANNOT', 'HOW', 'STYLE', 'fixed', 'number', 'excludes_zero', 'changed', 'decision', 'headline', 'family_alarms',
            'plain', 'safety_alarms', 'answer_alarms', 'data_alarms', 'alarms', 'metric_table', 'baseline_table',
            'chosen', 'parts_table', 'counts_table', 'safety_tables', 'review_table', 'forgetting_rows', 'pieces',
-           'quoted', 'table_md', 'example_parts', 'report_md', 'table_html', 'report_html']
+           'quoted', 'table_md', 'example_parts', 'report_md', 'table_html', 'report_html', 'draw_figures']
 
 # %% ../../nbs/core/37_report.ipynb #7aab68a3
 import base64, html
@@ -268,3 +268,20 @@ def report_html(report, # The report
         alarms=lambda a: '<ul class="alarms">' + ''.join(f'<li>{e(o)}.</li>' for o in a) + '</ul>', example=example)
     body = '\n'.join(write[k](v) for k,v in pieces(report))
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{e(next(iter(pieces(report)))[1])}</title><style>{STYLE}</style><body>{body}</body></html>\n'
+
+# %% ../../nbs/core/37_report.ipynb #419b46c5
+def draw_figures(report, # The report
+    rows,    # Questions
+    answers, # {system: DataFrame}
+    scores): # {system: scores in long form}
+    "{name: Figure} of the report"
+    from medqa_nb.core.figures import forest, length_histogram, length_scores, parts_figure, systems_figure
+    from medqa_nb.core.metrics import text_of
+    from medqa_nb.core.scores import by_metric
+    metric,size = report['metric'],lambda texts: [len(text_of(a).split()) for a in texts]
+    said = {s:answers[s].set_index('key').answer[rows.key] for s in ('base', 'tuned')}
+    wide = by_metric({s:scores[s] for s in said}, rows.key)
+    if max((wide[s][metric] == wide[s][metric].mode().max()).mean() for s in said) > .9: metric = 'rougeL' # nearly all are the same
+    return dict(differences=forest(report['differences']), systems=systems_figure(report['systems']), lengths=length_histogram({'reference':size(rows.answer), **{s:size(a) for s,a in said.items()}}),
+        length_scores=length_scores({s:size(a) for s,a in said.items()}, {s:wide[s][metric] for s in said}, metric),
+        **{f'by_{c}':parts_figure(parts, chosen(report), f'Tuned minus base, by {"type of question" if c == "qtype" else c}') for c,parts in report['parts'].items()})

@@ -6,7 +6,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/scores.html.md"""
 
 # %% auto #0
 __all__ = ['score_answers', 'digest', 'once', 'same_questions', 'score_systems', 'by_metric', 'mean_of', 'difference_of',
-           'verdict', 'summarise', 'by_part', 'repeats_itself', 'answer_counts']
+           'verdict', 'summarise', 'by_part', 'repeats_itself', 'answer_counts', 'examples']
 
 # %% ../../nbs/core/36_scores.ipynb #7bc7387b
 import hashlib, json, re
@@ -163,3 +163,20 @@ def answer_counts(answers): # DataFrame with answer, tokens, truncated
     texts = answers.answer.fillna('')
     return dict(empty=float((texts.str.strip() == '').mean()), truncated=float(answers.truncated.astype(bool).mean()),
                 repeating=float(texts.map(repeats_itself).mean()), words=float(texts.str.split().str.len().mean()))
+
+# %% ../../nbs/core/36_scores.ipynb #35553adb
+def examples(rows, # Questions
+    answers,       # {system: DataFrame}
+    scores,        # {system: scores in long form}
+    metric,        # The deciding measure
+    n=3):          # Of each kind
+    "{'gained': [...], 'lost': [...]}"
+    from medqa_nb.core.metrics import text_of
+    wide = by_metric({s:scores[s] for s in ('base', 'tuned')}, rows.key)
+    if not (wide['tuned'][metric] - wide['base'][metric]).fillna(0).any() and 'rougeL' in wide['tuned']: metric = 'rougeL' # nothing moved in what decides
+    gain = sign(metric)*(wide['tuned'][metric] - wide['base'][metric]).dropna().sort_values(ascending=False, kind='stable')
+    texts,asked = {s:answers[s].set_index('key').answer for s in ('base', 'tuned')},rows.set_index('key')
+    value = lambda s,m,k: None if (v := wide[s][m][k]) != v else float(v)
+    def one(k): return dict(key=k, question=asked.question[k], reference=asked.answer[k], base=text_of(texts['base'][k]), tuned=text_of(texts['tuned'][k]),
+        scores={m:[value(s, m, k) for s in ('base', 'tuned')] for m in dict.fromkeys((metric, 'rougeL', 'contradicted')) if m in wide['tuned']})
+    return dict(gained=[one(k) for k in gain[gain > 0].index[:n]], lost=[one(k) for k in gain[gain < 0].index[::-1][:n]])

@@ -7,16 +7,19 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/splitting.html.md"""
 # %% auto #0
 __all__ = ['precedence', 'plain_of', 'root', 'hubs', 'telling', 'ties', 'group_rows', 'unit_hash', 'shares', 'assign_groups',
            'word_hash', 'shingles', 'rare_first', 'candidates', 'jaccard', 'near_pairs', 'no_near_repeats', 'repeats',
-           'separate', 'twins_of', 'leakage', 'random_split', 'split_rows', 'moves']
+           'separate', 'twins_of', 'leakage', 'random_split', 'split_rows', 'earlier_split', 'moves']
 
 # %% ../../nbs/core/08_splitting.ipynb #d4cccf10
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .cleaning import document, map_texts, plain, plain_text
+from .files import MedqaError, read_table
+from .runs import homes
 
 # %% ../../nbs/core/08_splitting.ipynb #bec2d261
 def plain_of(df, # DataFrame of rows
@@ -214,6 +217,14 @@ def split_rows(df, # Cleaned rows
     light = separate(light, pairs)
     leaks = dict(**leakage(light, pairs, light.split), random_split=random)
     return df.loc[light.index].assign(group=light.group, split=light.split).reset_index(drop=True), leaks
+
+# %% ../../nbs/core/08_splitting.ipynb #ec64f812
+def earlier_split(name): # Run, run folder or data folder
+    "Its rows with key, group and split"
+    folder = next((p for p in (Path(name).expanduser(), Path(name).expanduser()/'data', homes(name)[1]/'data')
+                   if (p/'train.parquet').exists()), None)
+    if not folder: raise MedqaError(f'data.extends = {name!r}: no run and no folder with train.parquet: check the name')
+    return pd.concat([read_table(folder/f'{k}.parquet')[['key','group','split']] for k in ('train','validation','test')])
 
 # %% ../../nbs/core/08_splitting.ipynb #9908b6d5
 def moves(old, # Rows of an earlier split, with key, group and split
