@@ -6,13 +6,14 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/merging.html.md"""
 
 # %% auto #0
 __all__ = ['SIZES', 'REFUSED', 'torch_type', 'table', 'Weights', 'Adapter', 'rounded', 'in_four_bits', 'base_folder', 'Merged',
-           'bytes_of', 'write_tensors', 'shards', 'mib', 'need_space', 'write_config_files', 'merge', 'base_print']
+           'bytes_of', 'write_tensors', 'shards', 'mib', 'need_space', 'write_config_files', 'merge', 'base_print',
+           'merged_model', 'merge_effect']
 
 # %% ../../nbs/core/50_merging.ipynb #ca04ed26
 import json, math, os, shutil
 from pathlib import Path
 
-from .files import Hashed, MedqaError, copy_file, read_json, sha256, write_json, write_with
+from .files import Hashed, MedqaError, copy_file, read_json, read_table, sha256, write_json, write_with
 
 # %% ../../nbs/core/50_merging.ipynb #6cfeccd2
 SIZES = dict(F64=8, F32=4, F16=2, BF16=2, I64=8, I32=4, I16=2, I8=1, U8=1, BOOL=1, F8_E4M3=1, F8_E5M2=1)
@@ -260,3 +261,28 @@ def base_print(w): # `Weights`; returns 16 hexadecimal digits
     for n,(f,kind,shape,at,size) in sorted(w.where.items()):
         with open(f, 'rb') as b: b.seek(at); h.update(f'{n} {kind} {shape}'.encode() + b.read(min(size, 4096)))
     return h.hexdigest()[:16]
+
+# %% ../../nbs/core/50_merging.ipynb #8af89f1b
+def merged_model(run, into): # `Run`; original or dequantised. Returns a model
+    "The adapter merged into these weights, in memory only"
+    import tempfile, torch
+    from transformers import AutoModelForCausalLM
+    from medqa_nb.core.models import base_path
+    gpu = torch.cuda.is_available()
+    with tempfile.TemporaryDirectory(dir=run.local) as t:
+        merge(base_path(run.config), run.path('training', 'adapter'), Path(t)/'merged', into, say=lambda s: None)
+        return AutoModelForCausalLM.from_pretrained(Path(t)/'merged', dtype='auto' if gpu else torch.float32, device_map='cuda:0' if gpu else None)
+
+# %% ../../nbs/core/50_merging.ipynb #b7fd1cd2
+def merge_effect(run, n=24): # `Run`; validation rows. Returns a DataFrame
+    "The evaluated model beside its two merges"
+    import pandas as pd
+    from medqa_nb.core.chat import answer_tokens
+    from medqa_nb.core.models import attach, load_base, next_words
+    model,tok = load_base(run.config)
+    rows = answer_tokens(tok, read_table(run.path('data', 'validation.parquet'))[:n], run.config.training.max_length)
+    out = {'base alone':next_words(model, rows)}
+    evaluated = out['evaluated: adapter beside the base'] = next_words(attach(model, run.path('training', 'adapter')), rows)
+    del model
+    for into in ('original', 'dequantised'): out[f'merged into the {into} weights'] = next_words(merged_model(run, into), rows)
+    return pd.DataFrame([dict(model=k, loss=round(l, 4), same_first_choice=f'{(c == evaluated[1]).float().mean():.1%}') for k,(l,c) in out.items()]).set_index('model')

@@ -18,8 +18,8 @@ from collections import defaultdict
 from functools import cache, lru_cache
 
 from .entailment import stem, statements
-from .entities import doses, number, quantities, sentence_spans, words as number_words
-from .files import MedqaError, assets
+from .entities import doses, number, quantities, sentence_spans
+from .files import assets
 from .harm import harms, verdict
 from .metrics import text_of
 from .vocabulary import Phrases, fold
