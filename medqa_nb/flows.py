@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/flows.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'NEEDS', 'COMMANDS', 'stage', 'find_job', 'job_file', 'start_job', 'follow', 'ended', 'job', 'ensure',
-           'status', 'left_over', 'run_all', 'demo_settings', 'fact', 'facts_of', 'worked_with', 'published_with',
-           'compare_facts', 'evaluated_again', 'compare_means', 'reproduce']
+           'status', 'run_all', 'demo_settings', 'fact', 'facts_of', 'worked_with', 'published_with', 'compare_facts',
+           'evaluated_again', 'compare_means', 'reproduce']
 
 # %% ../nbs/07_flows.ipynb #a051132e
 import importlib, subprocess, sys, time
@@ -117,19 +117,6 @@ def status(run): # `Run`; returns a DataFrame, one row a stage
         return 'begun' if run.path(n, 'settings.json').exists() else 'to do'
     return pd.DataFrame([dict(stage=n, state=row(n)) for n in STAGES])
 
-# %% ../nbs/07_flows.ipynb #fa7890a8
-def left_over(run): # `Run` with training done. Returns a line, and raises when evaluation would go over the budget
-    "What evaluation costs after training, within the same budget"
-    from medqa_nb.core.planner import answer_hours, rate_of
-    from medqa_nb.core.profiles import resolve
-    p = resolve(run.config.gpu.profile)
-    spent,hours,rate = (run.done('training') or {}).get('units') or 0,answer_hours(run.config, p),rate_of(run.config, p)
-    if p.gib is None or hours is None or rate is None: return 'evaluation: cost unknown on this machine'
-    words = f'evaluation: some {60*hours:.0f} minutes, {hours*rate:.1f} units, after {spent:.1f} for training'
-    if spent + hours*rate > run.config.budget.units:
-        raise MedqaError(f'{words}, but budget.units is {run.config.budget.units:g}: the adapter is safe; raise the budget, or lower evaluation.questions')
-    return words
-
 # %% ../nbs/07_flows.ipynb #ac797621
 def run_all(run,   # `Run`
             stages=('data', 'augmentation', 'training', 'evaluation', 'release'), # In order
@@ -140,7 +127,6 @@ def run_all(run,   # `Run`
     try:
         for name in stages:
             t0,was = time.time(),run.done(name)
-            if name == 'evaluation' and not was: say(left_over(run))
             stage(name)(run, **(dict(say=say, progress=progress) if name == 'training' else {}))
             say(f'{name}: ' + ('found done' if was else f'done in {time.time()-t0:.0f} s'))
         return run.done('evaluation')

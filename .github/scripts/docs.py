@@ -118,6 +118,21 @@ def type_words(v):
     if a not in (None, inspect.Parameter.empty): return getattr(a, '__name__', str(a))
     return '' if d in (None, inspect.Parameter.empty) or callable(d) else type(d).__name__
 
+def meanings(node, sig):
+    "{parameters: meaning} of a function: parameters that share a line share its comment, one part each where it has as many parts; what it returns stands apart"
+    a = getattr(node, 'args', None)
+    lines,out = {},{}
+    for o in [*a.posonlyargs, *a.args, *a.kwonlyargs] if a else []: lines.setdefault(o.lineno, []).append(o.arg)
+    together = {k:tuple(o for o in ks if o in sig) for ks in lines.values() for k in ks}
+    for k,v in sig.items():
+        said,back = (re.split(r'(?:^|[.;] )[Rr]eturns (?=\S)', v.docment or '', maxsplit=1) + [''])[:2]
+        ks = together.get(k, (k,))
+        parts = said.split('; ')
+        if len(ks) == 1 or any(sig[o].docment for o in ks[:-1]): out[k,] = said
+        elif k == ks[-1]: out.update({(o,):m for o,m in zip(ks, parts)} if len(parts) == len(ks) else {ks:said})
+        if back: out['returns',] = back
+    return out
+
 def doc_md(source, module):
     "Signatures and documented parameters of what a cell exports, as Markdown"
     import importlib, inspect
@@ -130,8 +145,10 @@ def doc_md(source, module):
         if obj is None: continue
         try: sig = docments(obj, full=True, returns=False)
         except Exception: continue # a signature that docments cannot read has no table
-        rows = [f'| {k} | {type_words(v)} | {"" if v.default is inspect.Parameter.empty else f"`{v.default!r}`"} | {(v.docment or "").replace("|", " or ").replace("<", "&lt;")} |'
-                for k,v in sig.items() if k not in ('self', 'return')]
+        sig = {k:v for k,v in sig.items() if k not in ('self', 'return')}
+        cell = lambda t: t.replace('|', ' or ').replace('<', '&lt;')
+        default = lambda k: '' if k not in sig or (d := sig[k].default) is inspect.Parameter.empty else f'`{d!r}`' if len(repr(d)) < 60 and '|' not in repr(d) else '…'
+        rows = [f'| {", ".join(ks)} | {" ".join(dict.fromkeys(type_words(sig[k]) for k in ks if k in sig)).strip()} | {" ".join(filter(None, map(default, ks)))} | {cell(m[:1].upper() + m[1:] if m[:1].isalpha() else m)} |' for ks,m in meanings(n, sig).items()]
         doc = (ast.get_docstring(n) or '').replace('<', '\\<')
         out.append(f':::: {{.doc #api-{name}}}\n**{name}**: {doc}\n\n' + ('| parameter | type | default | meaning |\n|---|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')
     return '\n\n'.join(out)

@@ -70,7 +70,7 @@ def known(word, stems): # Word; roots of the source
 # %% ../../nbs/core/42_validation.ipynb #736e2000
 side = re.compile(r'\b(left|right)[ -](?=(?:side|arm|leg|hand|foot|eye|ear|rib|lower|upper|shoulder|hip|knee|breast|lung|kidney|part)|-)', re.I)
 
-def ungrounded(answer, source, # Texts; source is the parent's question and answer
+def ungrounded(answer, source, # Text; the parent's question and answer
     terms=None):               # `Terms` of the run's vocabulary
     "Names in the answer that the source does not have"
     stems = roots_of(' '.join([source, *(w for w,p in word_data()['means'].items() if p.search(source))]))
