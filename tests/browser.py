@@ -79,7 +79,7 @@ def jupyter(folder, theme='Light', **env):
     finally: p.terminate(); p.wait()
 
 def run_all(pg, url):
-    "Open a notebook and run all its cells, as a user does"
+    "Open a notebook and run all its cells"
     if '/notebooks/' in url:
         pg.goto(url)
         pg.wait_for_selector('.code_cell', timeout=60_000)

@@ -257,7 +257,8 @@ def test_planted_errors():
         rates,_ = measured(part)
         lost,of = rates.pop('good')
         caught,planted = map(sum, zip(*rates.values()))
-        assert planted == of == 150 and caught >= .9*planted and lost <= (.05 if part == FINAL else .06)*of, (part, caught, lost, rates)
+        least,most = (.9, .05) if part == FINAL else (.98, .03) if part in ('seen', 'heldout', 'third') else (.9, .06)
+        assert planted == of == 150 and caught >= least*planted and lost <= most*of, (part, caught, lost, rates)
 
 def test_nothing_leaves_loopback(tmp_path):
     "A process in which any other address than the loopback's is an error: the guard stops the API's own address, and augmentation against the stand-in needs none"

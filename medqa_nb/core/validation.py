@@ -6,11 +6,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/validation.html.md"""
 
 # %% auto #0
 __all__ = ['side', 'span', 'period', 'any_period', 'days', 'small', 'plain_number', 'phones', 'up_to', 'one_of_two', 'how_many',
-           'cut', 'insert_words', 'condition', 'subject', 'asker', 'advice', 'steady', 'risk', 'GATES', 'SCORES',
-           'word_data', 'everyday', 'words_in', 'roots', 'roots_of', 'known', 'ungrounded', 'periods', 'ends_of',
-           'doses_in', 'pieces', 'elsewhere', 'numbers_in', 'without', 'wrong_numbers', 'one_word', 'clauses', 'joined',
-           'claims', 'stated', 'urgent', 'contradictions', 'urges', 'unsafe', 'incoherent', 'covered', 'check',
-           'repeated']
+           'cut', 'example', 'insert_words', 'condition', 'subject', 'asker', 'advice', 'steady', 'risk', 'GATES',
+           'SCORES', 'word_data', 'everyday', 'words_in', 'roots', 'roots_of', 'known', 'ungrounded', 'periods',
+           'ends_of', 'doses_in', 'pieces', 'elsewhere', 'numbers_in', 'without', 'wrong_numbers', 'one_word',
+           'clauses', 'joined', 'claims', 'stated', 'urgent', 'contradictions', 'urges', 'unsafe', 'incoherent',
+           'covered', 'check', 'repeated']
 
 # %% ../../nbs/core/42_validation.ipynb #e70e5dc5
 import re, yaml
@@ -94,7 +94,6 @@ def periods(text, how=period): # Text; pattern. Returns a set
     "How often something is done: the spans of time after *every* or *once a*"
     return {(m[1] or '') + days.get(p := (m[2] or m[3]).lower(), p) for m in how.finditer(text)}
 
-
 # %% ../../nbs/core/42_validation.ipynb #b1c0de02
 def ends_of(qs): return {(u, v) for _,_,(a,b,u) in qs for v in (a, b)} # Quantities; returns {(unit, value)}
 
@@ -118,7 +117,6 @@ def elsewhere(answer, source): # Texts with doses
         other = max((len(ws & w) for w,o in theirs if not qs & o and {u for u,_ in qs} <= {u for u,_ in o}), default=0)
         if own is not None and other >= own + 2: out += [f'{v:g} {u} there' for u,v in sorted(qs)]
     return out
-
 
 # %% ../../nbs/core/42_validation.ipynb #b1c0de04
 plain_number = re.compile(r'(?<![\w.,/])(\d[\d,]*(?:\.\d+)?|\.\d+|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty)(?![\w])', re.I)
@@ -149,10 +147,10 @@ def wrong_numbers(answer, source): # Texts
     out += [f'{n:g}' for n in sorted(numbers_in(how_many.sub('', without(answer, mine))) - numbers_in(source) - phones - twice)]
     return out + [f'every {o}' for o in sorted(periods(answer) - often)] + elsewhere(answer, source)
 
-
 # %% ../../nbs/core/42_validation.ipynb #184ed013
 cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
     r'\bwithout\b|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they) )', re.I)
+example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
 def one_word(folded): # Folded text
@@ -162,17 +160,17 @@ def one_word(folded): # Folded text
 
 def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [(stems, odd number of negations?, text)]
     "Its clauses; a short piece belongs to the one before"
-    d,pieces = word_data(),[]
+    d,parts = word_data(),[]
     at = [0, *(m.end() if not m[0][0].isalpha() else m.start() for m in cut.finditer(text)), len(text)]
     for a,b in zip(at, at[1:]):
         s,end = text[a:b],text[:a].rstrip()[-1:]
         if not s.strip(): continue
-        insert = end == ',' and (len(s.split()) < 4 or re.match(r'\s*(?:such as|for example|including|like|e\.g)\b', s)) and not re.match(r'\s*(?:(?:and|but|or) )?(?:no|not|never|so|since|because|unless)\b', s)
-        if pieces and (insert or joins): pieces[-1] += s
-        else: pieces.append(s)
-        joins = bool(insert and re.match(r'\s*(?:such as|for example|including|like|e\.g)\b', s)) and not re.search(r'[.!?;]\s*$', s) or s.rstrip().endswith(':') and len(s.split()) < 5 and bool(d['negations'].find(fold(s)))
+        insert = end == ',' and (len(s.split()) < 4 or example.match(s)) and not re.match(r'\s*(?:(?:and|but|or) )?(?:no|not|never|so|since|because|unless)\b', s)
+        if parts and (insert or joins): parts[-1] += s
+        else: parts.append(s)
+        joins = bool(insert and example.match(s)) and not re.search(r'[.!?;]\s*$', s) or s.rstrip().endswith(':') and len(s.split()) < 5 and bool(d['negations'].find(fold(s)))
     out = []
-    for s in pieces:
+    for s in parts:
         folded,said = one_word(fold(s)),one_word(fold(insert_words.sub('', s))) # the second is what may be denied
         cues = d['negations'].find(said)
         # "no ice and no butter" denies once
@@ -182,12 +180,10 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
         if ws or n: out.append((ws, n % 2 == 1, s.strip(' ,')))
     return out
 
-
 # %% ../../nbs/core/42_validation.ipynb #a1c0de02
 condition = re.compile(r'(?:and |or |but |only |even )*(?:if|when|while|whether|before|unless|until|without|so that|in case|to|makes? sure|ensures?)\b', re.I)
 subject = re.compile(r'(?:and|so|which|it|they|this|these|he|she|its|their)\b', re.I)
 asker = re.compile(r'^( *(?:do|does|did|is|are|can|could|may|should|will)) +(?:I|we|you|(?:my|the) (?:child|baby))\b', re.I)
-
 
 def joined(found, i): # From `clauses`; index
     "For *if …* and *when …* the clause that depends on it, or None"
@@ -213,7 +209,6 @@ def stated(text): # Text
     def turned(m): return ' ' + 'It is not so: '*(m[2][0] in 'nN') + asker.sub(r'\1', m[1]).strip() + '. '
     text = re.sub(r'([^.?!]+)\?\s+(no|not|yes)\b[,.]?', turned, text, flags=re.I)
     return re.sub(r'[^.?!]+\?', ' ', re.sub(r'(^|[.!?]\s+)(?:no|yes), ', r'\1', text, flags=re.I))
-
 
 # %% ../../nbs/core/42_validation.ipynb #a1c0de05
 advice = re.compile(r'\b(?:ask|tell|talk|see|call|consult|check|agree)\b.*\b(?:doctor|pharmacist|provider|team|nurse|specialist)|\b(?:doctor|pharmacist|provider|team|nurse|specialist)\b.*\bagree', re.I)
@@ -246,7 +241,6 @@ def contradictions(answer, source, # Texts
         best = {o:max((len(ws & w)/len(ws) for w,x,_ in theirs if o in x and (o == odd or len(ws) > 2 or 2*len(ws & w) >= len(w))), default=0) for o in (True, False)}
         if best[not odd] >= least and best[not odd] - best[odd] >= margin: out[text] = 1
     return [*out]
-
 
 # %% ../../nbs/core/42_validation.ipynb #f52d5eb5
 def urges(text, how=urgent): # Text; test of a sentence. Returns a bool
