@@ -10,7 +10,7 @@ are loaded, then they take turns: some optimizer steps each, the first of a turn
 documents, without padding. Turns that are in OUT count: the same command goes on where it stopped. The weights are random, and the peers are as the package registry has them: unsloth,
 trl, liger-kernel (xformers too, but the registry's newest is built for torch 2.10 and does not load with 2.11, so Unsloth takes torch's attention).
 """
-import importlib.metadata, json, os, shutil, statistics, subprocess, sys, tempfile, time
+import importlib.metadata, json, os, shutil, signal, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,6 +37,8 @@ def sides(profile): # Returns {name: settings}
         for o in out.values(): o.update({k:min(v, 2) for k,v in o.items() if k in ('docs', 'batch', 'accumulation')})
     return out
 
+FOLDER = Path(os.environ.get('MEDQA_BENCH', tempfile.gettempdir())) # of checkpoints and of what the sides print
+
 def dtype_of(profile): return dict(t4='float16', cpu='float32').get(profile, 'bfloat16')
 
 def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
@@ -46,7 +48,7 @@ def checkpoint(dtype): # 'bfloat16' or 'float16'; returns its folder
     from medqa_nb.core.costs import LLAMA_SHAPE
     from medqa_nb.core.files import assets
     from plan_accuracy import TINY, random_base
-    folder = Path(os.environ.get('MEDQA_BENCH', tempfile.gettempdir()))/f'eight-billion-{dtype}'
+    folder = FOLDER/f'eight-billion-{dtype}'
     if not (folder/'tokenizer.json').exists():
         cuda = torch.cuda.is_available()
         random_base(LLAMA_SHAPE if cuda else TINY, getattr(torch, dtype), 'cuda:0' if cuda else 'cpu').save_pretrained(folder)
@@ -176,7 +178,11 @@ def side(profile, lengths, name):
         turns(trainer, SECONDS, o['tool'] == 'ours')
         tell(more)
         trainer.train()
-    except Exception as e: tell(dict(error=f'{type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ""}')); raise
+    except Exception as e: tell(dict(error=f'{type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ""}', others='OutOfMemory' in type(e).__name__ and full(profile))); raise
+
+def full(profile): # Returns whether the card had no more to give although this process has not used up its share: then others hold too much
+    import torch
+    return torch.cuda.mem_get_info()[0] < 2**30 < GIB[profile]*2**30 - torch.cuda.max_memory_reserved() # an error leaves its process' memory as it was
 
 SECONDS,STEPS = 2.,60 # of a turn, and of all turns together, at most
 AGAIN = dict(tool='ours', docs=8, again=8*LONGEST) # the memory goal: 8 x 1,024, all layers recomputed
@@ -186,15 +192,15 @@ AGAIN = dict(tool='ours', docs=8, again=8*LONGEST) # the memory goal: 8 x 1,024,
 class Side:
     "A process that takes turns"
     def __init__(self, profile, lengths, name):
-        self.name,self.about,self.error = name,{},None
-        self.log = open(Path(os.environ.get('OUT', tempfile.gettempdir()))/f'{profile}-{lengths}-{name}.log'.replace(' ', '_').replace(',', '').replace('+', ''), 'w')
+        self.name,self.about,self.error,self.others = name,{},None,False
+        self.log = open(FOLDER/f'{profile}-{lengths}-{name}.log'.replace(' ', '_').replace(',', '').replace('+', ''), 'w')
         self.process = subprocess.Popen([sys.executable, __file__, 'side', profile, lengths, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, env={**os.environ, **QUIET})
     def hear(self): # Returns what it says next, or None
         for line in self.process.stdout:
             if line.startswith('TELL '):
                 o = json.loads(line[5:])
-                self.error = o.get('error')
+                self.error,self.others = o.get('error'),o.get('others')
                 return o
             self.log.write(line)
         self.error = self.error or 'ended'
@@ -227,6 +233,7 @@ def run(profiles, lengths, out, repetitions='3', only=''): # Names with commas b
     for p,k in sorted(todo, key=lambda o: GIB[o[0]]):
         o = wanted[p, k]
         same.setdefault((p, k) if o['tool'] == 'ours' else (k, dtype_of(p), json.dumps(o)), []).append((p, k))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # so that the sides end too
     all_ = [(Side(keys[0][0], lengths, keys[0][1]), keys) for keys in same.values()]
     try:
         for s,_ in all_: s.ready()
@@ -238,6 +245,7 @@ def run(profiles, lengths, out, repetitions='3', only=''): # Names with commas b
                     for k in keys: found[k] = found[k] + [o]
             with open(path, 'a') as f: # each round replaces the one before
                 for s,keys in all_:
+                    if s.others: continue # no fault of this side: its turns come when the command runs again, with fewer sides
                     for p,k in keys: f.write(json.dumps(dict(profile=p, lengths=lengths, side=k, **s.about, error=s.error, versions=versions(), device=device(), turns=found[p, k])) + '\n')
     finally:
         for s,_ in all_: s.end()
@@ -295,11 +303,15 @@ def idle(w, n, longest=12): # A profile; steps in it
 # counted, not measured -------------------------------------------------------------------------------------------------
 
 def counts(*profiles): # Profiles; t4 and l4 unless told
-    "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass; a DataFrame"
+    "Per token of a document: operations of matrix products, bytes of unpacked weights and of what is kept for the backward pass, and the microseconds that the card needs for these at least; a DataFrame"
     import pandas as pd
+    from medqa_nb.core.profiles import profiles as cards
     peers = {p:[(b, again) for b,_,again in PACKED[p]] for p in profiles or ('t4', 'l4')}
-    return pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)), 
+    out = pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)),
         *(dict(profile=p, side=f'Unsloth, packed, {z[0]} rows' + ', recomputed'*z[1], **count_peer(*z)) for z in sizes))])
+    card = out.profile.map(cards)
+    out['least_us'] = out.gflop*1e3/card.map(lambda p: p.tflops) + 2*(out.unpacked_mb + out.kept_mb)*1e3/card.map(lambda p: p.gbs) # written and read, at the datasheet's rates
+    return out
 
 def lengths(n, most=None): # Documents, in micro-batches of at most so many tokens. Returns (tokens, tokens computed with a shared start of 30, tokens with a loss)
     from eight_billion import docs

@@ -1,6 +1,6 @@
 """A stand-in for the parts of the Anthropic API that augmentation uses, spoken over a real socket: models, token counts, messages, batches.
 
-It keeps the books: `paid` counts each (row, attempt) that was answered in any batch, `dollars` what all answers cost. Faults are switched on by
+It keeps the books: `paid` counts each (row, attempt) that was answered in any batch, `dollars` what all answers cost, `probe_dollars` what those outside batches did. Faults are switched on by
 `faults`, {name: probability}. As a program it serves until it is ended:  python tests/claude.py  prints its address.
 """
 import json, random, re, sys, threading, time, urllib.parse
@@ -116,7 +116,7 @@ def claude_route(self, path, query, body):
     if path == '/v1/messages':
         if not s.credit: return self.answer(400, error('invalid_request_error', 'Your credit balance is too low to access the Anthropic API.'))
         m,cost = message(s, json.loads(body))
-        with s.lock: s.dollars += cost; s.probes += 1
+        with s.lock: s.dollars += cost; s.probe_dollars += cost; s.probes += 1
         return self.answer(200, m)
     if create:
         if not s.credit: return self.answer(402, error('billing_error', 'no credit'))
@@ -143,7 +143,7 @@ def claude_route(self, path, query, body):
 @contextmanager
 def claude(seed=0, **over):
     "The server; yields it"
-    state = dict(key='sk-test', credit=True, faults={}, batches=[], accepted=Counter(), paid=Counter(), dollars=0., probes=0, delay=.05, slow=.1, canceling=.5, rng=random.Random(seed), lock=threading.RLock(), write=restructured)
+    state = dict(key='sk-test', credit=True, faults={}, batches=[], accepted=Counter(), paid=Counter(), dollars=0., probe_dollars=0., probes=0, delay=.05, slow=.1, canceling=.5, rng=random.Random(seed), lock=threading.RLock(), write=restructured)
     with serving(claude_route, **{**state, **over}) as s:
         loud,s.handle_error = s.handle_error,lambda *a: None if isinstance(sys.exc_info()[1], ConnectionError) else loud(*a) # killed clients
         yield s
