@@ -94,6 +94,23 @@ def test_disowned(run):
         run.config.augmentation.disown = [s.batches[-1]['id']]
         assert augment(run, s)['succeeded'] and len(s.batches) == n + 1
 
+def test_probe_lost_with_two_snapshots(run, monkeypatch):
+    "A probe is in no list of the API: who loses the machine and two snapshots pays a second one, and the budget has room for it"
+    from medqa_nb.core.ledger import Ledger, open_ledger
+    class Killed(BaseException): pass
+    def die(*args, **kw): raise Killed
+    run.config.augmentation.chunk = 1000
+    with claude() as s:
+        with monkeypatch.context() as m, pytest.raises(Killed): m.setattr(Ledger, 'made', die); augment(run, s)
+        assert s.probes == 1 and not s.batches
+        for f in run.path('augmentation').glob('ledger.sqlite*'): f.unlink()
+        for f in sorted(run.store.glob('augmentation/ledger-*.sqlite'))[1:]: f.unlink()
+        r = augment(run, s)
+        assert s.probes == 2 and r['succeeded'] == r['planned'] and max(s.paid.values()) == 1
+        l = open_ledger(run.path('augmentation', 'ledger.sqlite'), run.store/'augmentation')
+        assert l.money()[0] == pytest.approx(s.dollars - s.probe_dollars/2, abs=1e-9) and s.dollars <= run.config.budget.dollars
+        l.close()
+
 def test_killed_sessions(seed=1):
     "Some runs of the soak: killed processes, faults, lost snapshots"
     p = subprocess.run([sys.executable, HERE.parent/'bench/soak_ledger.py', '2', '300', str(seed)], capture_output=True, text=True, timeout=300)
