@@ -31,7 +31,7 @@ for unit,names in dict(mg='mg:1 milligram:1 g:1000 gm:1000 gram:1000 mcg:.001 µ
     for o in names.split(): name,factor = o.split(':'); units[name] = unit, float(factor)
 for o in ('mg/dl', 'g/dl', 'mg/kg', 'mcg/kg', 'mg/l', 'mmol/l', 'meq', 'meq/l', 'mmhg', 'mm hg', '°f', 'beats per minute'): units[o] = o.replace(' ', ''), 1.
 words = dict(zip('one two three four five six seven eight nine ten eleven twelve'.split(), range(1, 13)), once=1, twice=2, thrice=3,
-             fifteen=15, twenty=20, thirty=30, half=.5)
+             fifteen=15, twenty=20, thirty=30, forty=40, fifty=50, sixty=60, seventy=70, eighty=80, ninety=90, half=.5)
 doses = {'mg', 'ml', 'unit', 'piece', 'mg/kg', 'mcg/kg', 'per day', 'per week'}
 
 @cache
