@@ -6,12 +6,13 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/validation.html.md"""
 
 # %% auto #0
 __all__ = ['side', 'place', 'opposite', 'span', 'period', 'any_period', 'days', 'small', 'plain_number', 'phones', 'up_to',
-           'how_many', 'told', 'cut', 'example', 'insert_words', 'neutral', 'condition', 'subject', 'asker', 'hedge',
-           'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'calming', 'line', 'only_if',
-           'GATES', 'SCORES', 'word_data', 'everyday', 'words_in', 'roots', 'roots_of', 'parted', 'known', 'places',
-           'ungrounded', 'periods', 'ends_of', 'doses_in', 'pieces', 'elsewhere', 'numbers_in', 'without', 'hours',
-           'wrong_numbers', 'one_word', 'clauses', 'joined', 'actor', 'claims', 'stated', 'urgent', 'turned_words',
-           'tells_or_praises', 'contradictions', 'urges', 'unsafe', 'incoherent', 'covered', 'check', 'repeated']
+           'how_many', 'said_so', 'count', 'cut', 'example', 'insert_words', 'neutral', 'condition', 'subject', 'asker',
+           'hedge', 'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'leave_to', 'permits',
+           'alone', 'calming', 'line', 'only_if', 'GATES', 'SCORES', 'word_data', 'everyday', 'words_in', 'roots',
+           'roots_of', 'parted', 'known', 'places', 'ungrounded', 'periods', 'ends_of', 'doses_in', 'pieces',
+           'elsewhere', 'numbers_in', 'without', 'hours', 'counted', 'wrong_numbers', 'one_word', 'clauses', 'joined',
+           'actor', 'claims', 'stated', 'urgent', 'turned_words', 'lets', 'tells_or_praises', 'contradictions', 'urges',
+           'unsafe', 'incoherent', 'covered', 'check', 'repeated']
 
 # %% ../../nbs/core/42_validation.ipynb #e70e5dc5
 import re, yaml
@@ -19,7 +20,7 @@ from collections import defaultdict
 from functools import cache, lru_cache
 
 from .entailment import stem, statements
-from .entities import doses, number, quantities, sentence_spans
+from .entities import doses, number, quantities, sentence_spans, words
 from .files import assets
 from .harm import harms, verdict
 from .metrics import text_of
@@ -87,7 +88,7 @@ def ungrounded(answer, source, # Text; the parent's question and answer
     terms=None):               # `Terms` of the run's vocabulary
     "Names in the answer that the source does not have"
     stems = roots_of(' '.join([source, *(w for w,p in word_data()['means'].items() if p.search(source))]))
-    out = dict.fromkeys(w for w in words_in(re.sub(r'\b[A-Z]{2,}s\b', ' ', answer)) if not known(w, stems))
+    out = dict.fromkeys(w for w in words_in(re.sub(r'\barms?(?: or| and|,)(?: a| your| the)? legs?\b', 'limbs', re.sub(r'\b[A-Z]{2,}s\b', ' ', answer))) if not known(w, stems))
     short = {w for w in re.findall(r'\b([A-Z][A-Z0-9]+)s?\b', answer)} - {w for w in re.findall(r'\b([A-Z][A-Z0-9]+)s?\b', source)} - {'OK', 'US', 'I', 'ER', 'TV'}
     initials = ''.join(w[0] for w in re.findall(r'[a-z]+', source.lower()))
     short = {w for w in short if w.lower() not in initials and not (w == 'IV' and re.search(r'\bvein|infus|drip', source))}
@@ -148,15 +149,22 @@ def without(text, spans): # Text; what starts with (start, end)
     for a,b,*_ in spans: text = text[:a] + ' '*(b - a) + text[b:]
     return text
 
-told = [(re.compile(a, re.I), b) for a,b in ((r'\bhalf a day\b', '12 hours'), (r'\bhalf an hour\b', '30 minutes'), (r'\b(?:a )?quarter (?:of an )?hour\b', '15 minutes'), (r'\ban? (hour|day|week|month|year) or two\b', r'1 to 2 \1s'),
-    (r'\bevery (day|week) or two\b', r'every 1 to 2 \1s'), (r'\btwice a year\b', 'every 6 months'), (r'\b(one|two|three|four|five|\d+) or (two|three|four|five|six|\d+)\b', r'\1 to \2'), (r'\b(\d+) (?!to\b|or\b)\w+ (hours|days|weeks|months|years)\b', r'\1 \2'))]
+said_so = [(re.compile(a, re.I), b) for a,b in ((r'\bhalf a day\b', '12 hours'), (r'\bhalf an hour\b', '30 minutes'), (r'\b(?:a )?quarter (?:of an )?hour\b', '15 minutes'), (r'\ban? (hour|day|week|month|year) or two\b', r'1 to 2 \1s'),
+    (r'\bevery (day|week) or two\b', r'every 1 to 2 \1s'), (r'\btwice a year\b', 'every 6 months'), (r'\b(for|within|after|every) an? (hour|day|week|month|year)\b', r'\1 1 \2'), (r'\b(\w+) and a half\b', lambda m: f'{number(m[1]) + .5:g}' if m[1].lower() in words else m[0]), (r'\b(one|two|three|four|five|\d+) or (two|three|four|five|six|\d+)\b', r'\1 to \2'), (r'\b(\d+) (?!to\b|or\b)\w+ (hours|days|weeks|months|years)\b', r'\1 \2'))]
 
 def hours(quantities): # Returns those of times, a month taken as 730.5
     return {v*(730.5 if u == 'month' else 1) for u,v in ends_of(quantities) if u in ('hour', 'month')}
 
+count = re.compile(rf'(?<![\w.,/])(\d+|{"|".join(words)}|(?:eigh|four|six|seven|nine)teen)(?:st|nd|rd|th)? (?:out of |in )?(?!to\b|or\b|of\b|and\b|in\b|out\b|with\b|at\b|for\b|on\b|by\b|times?\b|more\b|per\b|hours?\b|days?\b|weeks?\b|months?\b|years?\b|minutes?\b)([a-z]{{3,}})', re.I)
+
+def counted(text): # Text; returns {(number, stem of what is counted)}
+    "Numbers of things without a unit, as *8 glasses*; both ends of a range"
+    text = re.sub(rf'\b(\d+|{"|".join(words)}) (?:to|or) (?=(\d+|{"|".join(words)})\b ([a-z]+))', r'\1 \3, ', text, flags=re.I)
+    return {(f'{number(m[1]):g}' if m[1].lower() in words or m[1].isdigit() else m[1].lower(), stem(m[2].lower())) for m in count.finditer(text)} - {('1', stem(m[2].lower())) for m in count.finditer(text)}
+
 def wrong_numbers(answer, source): # Texts
     "Quantities, numbers and schedules that the source does not have, or has for something else"
-    for p,b in told: answer,source = p.sub(b, answer), p.sub(b, source)
+    for p,b in said_so: answer,source = p.sub(b, answer), p.sub(b, source)
     mine,theirs,often = quantities(answer),quantities(source),periods(source, any_period)
     have,ranges = {q for _,_,q in theirs},[q for q in theirs if q[2][0] < q[2][1]]
     ends,inner,units = ends_of(theirs),ends_of(ranges),{u for _,_,(_,_,u) in theirs}
@@ -171,11 +179,12 @@ def wrong_numbers(answer, source): # Texts
     out = [answer[a:b] for a,b,q in mine if not stands(a, b, *q)]
     twice = {2.} if re.search(r'\btwice\b', source, re.I) else set()
     out += [f'{n:g}' for n in sorted(numbers_in(how_many.sub('', without(answer, mine))) - numbers_in(source) - phones - twice)]
+    out += [f'{" ".join(o)}' for o in sorted(counted(answer) - counted(source)) if any(o[1] == n for _,n in counted(source)) and o[0] not in {a for a,n in counted(source) if n == o[1]}]
     return out + [f'every {o}' for o in sorted(periods(answer) - often)] + elsewhere(answer, source)
 
 # %% ../../nbs/core/42_validation.ipynb #184ed013
 cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
-    r'\bwithout\b|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay) )', re.I)
+    r'\bwithout\b|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay) )', re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -184,7 +193,7 @@ def one_word(folded): # Folded text
     for name,p in word_data()['same'].items(): folded = p.sub(f' {name}', folded)
     return re.sub(r'\b(never|not|t) (?:skip|avoid) (?:or|and) ', r'\1 ', folded) # "never skip or stop" denies both
 
-neutral = re.compile(r',? or none(?: at all)?(?=[.,;])|\bno (?=matter\b)', re.I) # denies nothing
+neutral = re.compile(r'\b(?:a )?signs? (?:of|that)\b|, not \w+(?=,)|,? or none(?: at all)?(?=[.,;])|\bno (?=matter\b)', re.I) # denies nothing
 
 def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [(stems, odd number of negations?, text)]
     "Its clauses; a short piece belongs to the one before"
@@ -243,9 +252,10 @@ def claims(found): # From `clauses`
 def stated(text): # Text
     "Its questions as statements where *yes* or *no* follows, and else left out"
     def turned(m):
-        if m['but']: return f' {m["but"].strip()}' # only in part
+        partly = (m['but'] or '').strip().lower()
+        if partly and (m[2][0] in 'nN' or partly in ('but', 'only', 'unless')): return f' {m["but"].strip()}' # only in part
         said = asker.sub(lambda a: 'You' + f' {a[1].lower()}'*(a[1].lower() not in 'do does did is are am'.split()), m[1]).strip()
-        return ' ' + 'It is not so: '*(m[2][0] in 'nN') + said + '. '
+        return ' ' + 'It is not so: '*(m[2][0] in 'nN') + said + (f' {partly}' if partly else '. ')
     text = re.sub(r"[^.?!]*\b(?:not|never|\w+n['’]t)\b[^.?!]*\?[^.?!]*[.?!]", ' ', text, flags=re.I) # what is denied and asked may be meant either way
     text = re.sub(r"\b(don['’]ts?|do not|avoid|never): ([^.]*)", lambda m: f'{m[1]} ' + re.sub(r', (?:or |and )?', ' or ', m[2]), text, flags=re.I)
     text = re.sub(r"\b((?:don['’]t|do not|never) (?:(?!\b(?:and|but|because|since|if|when|unless|until)\b)[^.;:])*?), ((?:(?!\b(?:and|but|because|since|if|when|unless|until)\b)[^.;:])*? or )", lambda m: re.sub(', ', ' or ', f'{m[1]} or {m[2]}'), text, flags=re.I) # "do not swim, run or lift"
@@ -278,6 +288,16 @@ def turned_words(mine, theirs, source): # Clauses; claims; text
 
 stopping = frozenset(map(stem, 'stop skip quit miss forget delay end'.split()))
 
+leave_to = r'(?:(?:you|they|he|she|others?|who live with \w+ \w+|your \w+) (?:can|may|could)|(?:it is|it.s) (?:okay|fine|safe|all right) to|feel free to)'
+permits = re.compile(rf'\b{leave_to} (?:\w+ )?(skip|stop|miss|quit)\b', re.I)
+alone = re.compile(r"\b(?:start|stop|take|change|raise|lower|adjust|use)\b[^.;?!]*\b(?:on your own|by yourself|without (?:asking|checking|telling))\b", re.I)
+
+def lets(answer, source): # Texts
+    "What the answer leaves to the patient and the source forbids"
+    out = [m[0] for m in permits.finditer(answer) if re.search(rf"(?:\bnot|\bnever|n['’]t|\bno) (?:\w+ ){{0,3}}(?:skip|stop|miss|quit)|\bfinish|\btake all|\ball (?:of )?the pills", source, re.I) and not permits.search(source)]
+    denies = lambda t, m: re.search(r"\b(?:not|never|no|avoid|danger\w*)\b|n['’]t\b", t[max(0, t.rfind('.', 0, m.start())):(t.find('.', m.end()) + 1 or None)], re.I)
+    return out + [m[0] for m in alone.finditer(answer) if not denies(answer, m) and (a := [denies(source, o) for o in alone.finditer(source)]) and all(a)]
+
 def tells_or_praises(text): # Clause; returns a bool
     return bool((d := word_data())['tells'].match(text) or d['allows'].search(text) or d['praises'].search(text))
 
@@ -301,20 +321,20 @@ def contradictions(answer, source, # Texts
     mine = [o for i,o in enumerate(mine) if not (i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|it|they|he|she) (?!should|must|can\b|may|will)', o[2]))] # still the condition
     for whole,(ws,odd,text) in [*((False, o) for o in mine), *((True, o) for o in more)]:
         kept = steady.match(text) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
-        if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|\bthe most\b|\bmaximum\b|^(?:and |but )?(?:protect\b|no (?:more|less|fewer|later|longer|higher|lower|earlier) than)', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
+        if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|\bthe most\b|\bmaximum\b|^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b|^(?:and |but )?(?:protect\b|no (?:more|less|fewer|later|longer|higher|lower|earlier) than)', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
         if not whole and not odd and ws & (never if stops(ws) else denied) and (d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text): out[text] = 1; continue
         if not odd and not d['states'].search(text) and (m := re.match(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ', text)) and stem(m[1].lower()) in every: out[text] = 1; continue
         if risk.match(text) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): continue
         told = odd and warns.match(text) # who warns contradicts what is told, allowed or praised, not what is explained
         best = {o:max((len(ws & w)/len(ws) for w,x,t in theirs if o in x and not (kept and o and stops(w)) and (not told or o or tells_or_praises(t)) and (o == odd or len(ws) > 2 or 2*len(ws & w) >= len(w))), default=0) for o in (True, False)}
         if best[not odd] >= least and best[not odd] - best[odd] >= margin: out[text] = 1
-    return [*out, *(t for t in turned_words(claims(mine), theirs, source) if t not in out)]
+    return [*out, *lets(answer, source), *(t for t in turned_words(claims(mine), theirs, source) if t not in out)]
 
 # %% ../../nbs/core/42_validation.ipynb #f52d5eb5
 calming = re.compile(r"[^.?!]*\b(?:sleep it off|(?:should|will|usually|often|soon|normally) (?:pass|settle|clear|fade|go away|get better)|until it passes|wait (?:it out|and see)|ride it out|(?:can|just|it can) wait|just (?:stay|rest|watch|keep)|no rush|watch(?:ed)? at home|at home for a few)\b[^.?!]*[.?!]"
     r"|\bEmergency(?: \w+)?: (?=(?:take|sleep|drink|rest|wait|lie|try|apply|put|eat|stay|use|watch)\b)", re.I)
 line = re.compile(r'(?:\b(?:or|and) )?\b(?:call|text|contact|reach|dial|phone|ring)\b(?:(?!911)[^.;,])*\b988\b(?:(?!911)[^.;,])*(?=[.;,]|$)', re.I)
-only_if = re.compile(r'\b911,? only (?:if|when)\b', re.I)
+only_if = re.compile(r'\b911,? only (?:if|when)\b|\b911\?\s+Only (?:if|when)\b|only calls for (?:a|some) (?!911)', re.I)
 
 def urges(text, how=urgent): # Text; test of a sentence. Returns a bool
     "Does it send people to emergency care, in a sentence that is not denied?"
