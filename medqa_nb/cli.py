@@ -36,10 +36,14 @@ def flag_settings(a): # Parsed arguments; returns a nested dict for `Run.open(fl
     return out
 
 # %% ../nbs/08_cli.ipynb #e2628953
-def open_run(a, new=None, exist=False): # Parsed arguments; settings of a new run; refuse to make one?
-    "The run that the arguments mean, with their settings laid over it"
+def open_run(a, new=None, exist=False, look=False): # Parsed arguments; settings of a new run; refuse to make one? only look?
+    "The run that the arguments mean, with their settings laid over it; what is to be known of it is told on stderr"
     name = find_run(a.run, getattr(a, 'experiment_name', None))
-    return Run.open(name, config=a.config, flags=flag_settings(a), new=new, exist=exist)
+    run = Run.open(name, config=a.config, flags=flag_settings(a), new=new, exist=exist, look=look)
+    for n in run.notes: print(f'note: {n}', file=sys.stderr, flush=True)
+    run.notes.clear()
+    a.opened = None if look else run
+    return run
 
 # %% ../nbs/08_cli.ipynb #210a133e
 def do_demo(a):
@@ -63,7 +67,7 @@ def do_demo(a):
 def do_doctor(a):
     "Check GPU, versions, disk, Drive, tokens, and say what to do"
     from medqa_nb.core.doctor import doctor
-    t = doctor(open_run(a) if a.run else None)
+    t = doctor(open_run(a, exist=bool(a.run), look=True) if a.run or a.config or a.set else None)
     for o in t.to_dict('records'): print(('ok  ' if o['ok'] else 'FIX ') + f'{o["check"]}: {o["found"]}' + ('' if o['ok'] else f'  ->  {o["what to do"]}'))
     return 0 if t.ok.all() else 2
 
@@ -77,13 +81,11 @@ def do_plan(a):
     "Batch, memory, speed, hours and compute units on each card"
     from medqa_nb.core.planner import cheapest, make_plan, plan_table
     from medqa_nb.training import training_plan
-    flags = flag_settings(a)
-    if a.gpu: flags.setdefault('gpu', {})['profile'] = a.gpu
-    if a.run: plan = training_plan(Run.open(find_run(a.run), config=a.config, flags=flags))
+    if a.gpu: a.set = [*(a.set or []), f'gpu.profile={a.gpu}']
+    if a.run: plan = training_plan(open_run(a, look=True))
     else:
         from medqa_nb.core.config import Config, load_config
-        cfg = Config().update(load_config(a.config) if a.config else {}, a.config).update(flags, 'command line')
-        plan = make_plan(cfg)
+        plan = make_plan(Config().update(load_config(a.config) if a.config else {}, a.config).update(flag_settings(a), 'command line'))
     if a.json: return print(json.dumps(plan, indent=1))
     print(plan_table(plan).to_string(index=False, na_rep='?'))
     for k,v in plan['reasons'].items(): print(f'{k} {shown(plan[k])}: {v}')
@@ -93,7 +95,8 @@ def do_plan(a):
 def do_status(a):
     "How far each stage of a run is, from its files: steps, answers, batches, and what is safe where"
     from medqa_nb.flows import status
-    run = open_run(a, exist=True)
+    if a.watch is not None and a.watch <= 0: raise MedqaError(f'--watch {a.watch:g}: give seconds above 0')
+    run = open_run(a, exist=True, look=True)
     board,resumes = Board(run),status(run).set_index('stage').state['training']
     print(run); print(board)
     if resumes.startswith('interrupted'): print(f'training: {resumes}')
@@ -175,7 +178,7 @@ def examples(run, n=2): # `Run` with evaluation; how many questions
 def do_chat(a):
     "Ask the run's model, as in the release notebook: greedy, streaming, not medical advice"
     from medqa_nb.core.talk import chat, load_talk
-    run = open_run(a, exist=True)
+    run = open_run(a, exist=True, look=True)
     talk = load_talk(run, a.base)
     def typed():
         while True:
@@ -187,7 +190,7 @@ def do_chat(a):
 def do_reproduce(a):
     "Compare data, settings and code of a run with what it was made with, then evaluate it again"
     from medqa_nb.flows import reproduce
-    t = reproduce(open_run(a, exist=True), a.check_only, say=lambda s: print(s, flush=True))
+    t = reproduce(open_run(a, exist=True, look=True), a.check_only, say=lambda s: print(s, flush=True))
     for o in t: print(('ok  ' if o['ok'] else 'NOT ') + f'{o["what"]}: {o["found"]}')
     return 0 if all(o['ok'] for o in t) else 2
 
@@ -236,7 +239,7 @@ FLAGS = [ # Commands, flag, what argparse wants to know
 # %% ../nbs/08_cli.ipynb #2b07afe0
 def add_flags(p, name): # Parser of a command; its name
     "The flags of a command: those of all, then its own"
-    p.add_argument('--run', help='a run folder, or a name under the root; default: the run used last')
+    p.add_argument('--run', help='a run folder, or a name under the root; default: ' + dict(plan='none, and rows like MedQuAD\'s', doctor='none, this machine alone', demo='demo').get(name, 'the run used last'))
     p.add_argument('--config', help='YAML file with any part of run.yaml')
     p.add_argument('--set', action='append', metavar='SECTION.KEY=VALUE', help='any setting; repeatable')
     for who,flag,how in FLAGS:
@@ -272,9 +275,18 @@ def quiet():
 def main(args=None): # Words of the command line; None takes this process's
     "Do what the command line says; returns the exit status"
     quiet()
+    for s in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(s, 'reconfigure'): s.reconfigure(errors='replace') # what cannot be read or shown is another sign
+    a = None
     try:
         a = parser().parse_args(args)
         if not a.command: parser().print_help(); return 2
-        return a.do(a) or 0
-    except MedqaError as e: print(f'medqa: {e}', file=sys.stderr); return 2
+        done = a.do(a) or 0
+        sys.stdout.flush()
+        return done
+    except MedqaError as e:
+        print(f'medqa: {e}', file=sys.stderr)
+        if (run := getattr(a, 'opened', None)) and (undone := run.take_back()): print(f'medqa: {", ".join(undone)} in run.yaml {"is" if len(undone) == 1 else "are"} as before', file=sys.stderr)
+        return 2
+    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 141 # whoever read has gone
     except KeyboardInterrupt: print('\nmedqa: interrupted; run the same command to go on', file=sys.stderr); return 130

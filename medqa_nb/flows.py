@@ -172,7 +172,8 @@ def published_with(run, load): # As `worked_with`
     if not (r := load('release', 'adapter', 'release.json')): return []
     was,have = r.get('versions') or {},versions()
     file = lambda k: sha256(p) if (p := run.path(*k.split('/'))).exists() else None
-    return [*(fact(f'released {k}', h, file(k), lambda o: str(o)[:16]) for k,h in r.get('hashes', {}).items()), fact('code of medqa_nb', r.get('code'), code_hash()),
+    files = [o for o in load('release', 'report.json').get('files', []) if o['name'].startswith('release/')]
+    return [facts_of('released files', [o['name'] for o in files if file(o['name']) != o['sha256']], len(files), 'files'), *(fact(f'released {k}', h, file(k), lambda o: str(o)[:16]) for k,h in r.get('hashes', {}).items()), fact('code of medqa_nb', r.get('code'), code_hash()),
         facts_of('versions', [f'{k} {have.get(k)} (was {v})' for k,v in was.items() if v and have.get(k) != v], len(was), 'packages')]
 
 def compare_facts(run): # `Run`; returns a list of {what, ok, found}

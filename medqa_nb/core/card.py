@@ -123,7 +123,7 @@ def facts(run): # `Run`; returns plain data
 def reproduce_lines(f): # From `facts`
     "How to make it again, and what it was made with"
     listed = lambda d: [f'- `{k}`: `{v}`' for k,v in d.items() if v is not None]
-    return ['`run.yaml` in this repository holds every setting. `medqa run --config run.yaml` makes the model again, and `medqa reproduce` compares hashes of data, settings and code with these and evaluates anew.', '', *listed(f['seeds']), '',
+    return ['`run.yaml` in this repository holds every setting. `medqa run --run NEW --config run.yaml` makes the model again, in a run named NEW, and `medqa reproduce` compares hashes of data, settings and code with these and evaluates anew.', '', *listed(f['seeds']), '',
             *(['Versions in training: ' + ', '.join(f'{k} {v}' for k,v in f['versions'].items() if v) + '.'] if f['versions'] else [f'Versions in training: not recorded; released with medqa_nb {versions()["medqa_nb"]}.']), '', f'SHA-256 (code of medqa_nb: `{f["code"]}`):', '', *listed(f['hashes'])]
 
 def use_lines(name, base, parts, rank): # Of the release; of the base; parts that were made; rank

@@ -118,8 +118,8 @@ useless = re.compile(r'These resources (?:address|from)|On this Page|Topics\Z|Fr
                      r'Content on this page', re.I)
 
 def answered(df): # DataFrame of rows
-    "Rows that have an answer"
-    return df[df.answer.str.strip() != '']
+    "Rows that have a question and an answer"
+    return df[(df.answer.str.strip() != '') & df.question.str.contains(r'\w')]
 
 def with_focus(df): # DataFrame of rows
     "Rows that name their condition; rows of tables and of AskDocs need not"

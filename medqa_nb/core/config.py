@@ -8,7 +8,7 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/config.html.md"""
 __all__ = ['sections', 'Kind', 'whole', 'number', 'choice', 'flag', 'text', 'listing', 'mapping', 'Section', 'RunSettings',
            'GpuSettings', 'BudgetSettings', 'ModelSettings', 'DataSettings', 'AugmentationSettings', 'LoraSettings',
            'TrainingSettings', 'EvaluationSettings', 'ComparisonSettings', 'ReleaseSettings', 'Field', 'fields',
-           'nearest', 'check_field', 'Config', 'load_config', 'write_config']
+           'nearest', 'check_field', 'Config', 'once_each', 'load_config', 'write_config']
 
 # %% ../../nbs/core/01_config.ipynb #fa45884b
 import inspect
@@ -336,9 +336,19 @@ class Config:
         return {s:getattr(self, s).to_dict() for s in sections}
 
 # %% ../../nbs/core/01_config.ipynb #2ac21cea
+class once_each(yaml.SafeLoader):
+    "YAML that names nothing twice"
+    def construct_mapping(self, node, deep=False):
+        names = [k.value for k,_ in node.value]
+        if twice := [k for k in names if names.count(k) > 1]: raise yaml.YAMLError(f'{twice[0]} stands there twice')
+        return super().construct_mapping(node, deep)
+
 def load_config(path): # YAML file with any part of run.yaml; returns a nested dict that has passed the checks
     "Read settings from YAML; a wrong key or value is a MedqaError that names the file"
-    try: d = yaml.safe_load(Path(path).read_text(encoding='utf-8')) or {}
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+        if not text.strip(): raise MedqaError(f'{path} is empty: bring it back from a copy, or delete it to start from the defaults')
+        d = yaml.load(text, once_each) or {}
     except OSError as e: raise MedqaError(f'{path} cannot be read: {e.strerror}') from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise MedqaError(f'{path} is not valid YAML: {" ".join(str(e).split())}') from e

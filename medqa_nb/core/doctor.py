@@ -40,10 +40,11 @@ def check_gpu(): # Returns a line
 def check_machine(disk): # GiB of free disk that are needed; returns lines
     "GPU, memory and disk"
     import psutil
-    local_root().mkdir(parents=True, exist_ok=True)
-    free,ram = shutil.disk_usage(local_root()).free/2**30,psutil.virtual_memory().total/2**30
-    return [check_gpu(), check('memory', ram > 3, f'{ram:.1f} GiB', 'take a machine with at least 4 GiB'),
-            check('disk', free > disk, f'{free:.0f} GiB free at {home(local_root())}', f'free some space: {disk} GiB are needed')]
+    ram,out = psutil.virtual_memory().total/2**30,[check_gpu()]
+    out.append(check('memory', ram > 3, f'{ram:.1f} GiB', 'take a machine with at least 4 GiB'))
+    try: local_root().mkdir(parents=True, exist_ok=True); free = shutil.disk_usage(local_root()).free/2**30
+    except OSError as e: return [*out, check('disk', False, f'{home(local_root())}: {e.strerror}', 'choose another folder with MEDQA_ROOT')]
+    return [*out, check('disk', free > disk, f'{free:.0f} GiB free at {home(local_root())}', f'free some space: {disk} GiB are needed')]
 
 # %% ../../nbs/core/38_doctor.ipynb #8fffb568
 def check_store(need=.1): # GiB that should be free; returns a line

@@ -10,6 +10,7 @@ __all__ = ['MedqaError', 'plain_errors', 'failed_write', 'write_with', 'write_wh
 
 # %% ../../nbs/core/00_files.ipynb #a9596791
 import hashlib, json, os, shutil
+from contextlib import suppress
 from pathlib import Path
 
 # %% ../../nbs/core/00_files.ipynb #ca10f013
@@ -42,7 +43,8 @@ def write_with(path, # File to write
         with open(part, 'rb') as f: os.fsync(f.fileno())
         os.replace(part, path)
     except OSError as e: raise failed_write(path, e) from e
-    finally: part.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError): part.unlink(missing_ok=True) # where the folder is none there is no part
 
 # %% ../../nbs/core/00_files.ipynb #8b8b0cf4
 def write_whole(path, # File to write

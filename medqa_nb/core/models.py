@@ -132,6 +132,7 @@ def attach(model, # The base model, or one that has adapters already
            name='default'): # Of the adapter; it becomes the active one
     "Put a trained adapter on the base model, for use, not for training"
     from peft import PeftModel
+    from safetensors import SafetensorError
     if not (Path(adapter)/'adapter_model.safetensors').exists():
         raise MedqaError(f'{adapter} holds no adapter: run medqa train first')
     try:
@@ -139,6 +140,7 @@ def attach(model, # The base model, or one that has adapters already
         model.load_adapter(str(adapter), adapter_name=name)
         model.set_adapter(name)
         return model.eval()
+    except SafetensorError as e: raise MedqaError(f'{adapter}/adapter_model.safetensors is damaged ({e}): bring it back from a copy, or delete that folder and run its stage again') from e
     except RuntimeError as e:
         if 'size mismatch' not in str(e): raise
         raise MedqaError(f'{adapter} belongs to another base model than {model.name_or_path}: set model.base to the one it was trained on') from e

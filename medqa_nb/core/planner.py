@@ -128,11 +128,12 @@ def make_plan(cfg, # `Config`
     gib=None,      # Memory that is free on this machine's card, GiB
     speeds={}):    # {name of a profile: measured seconds by predicted ones}
     "How a job runs on a card, with predicted memory, speed and cost; unknown is None"
-    p,load = resolve(profile or cfg.gpu.profile),Load(cfg, lengths)
+    if profile: cfg,asked = Config().update(cfg.to_dict()).update(dict(gpu=dict(profile=profile))),cfg.gpu.profile # with the base that it means there
+    p,load = resolve(cfg.gpu.profile),Load(cfg, lengths)
     options = choices(cfg, p, load, gib, speeds.get(p.name))
     o,steps = choose(options),steps_of(cfg, load)
     seconds = o['tokens_per_second'] and load.mean*(steps*cfg.training.effective_batch + steps//cfg.training.eval_steps*EVALUATED/3)/o['tokens_per_second']
-    hours,rate = seconds and seconds/3600,rate_of(cfg, p, profile in (None, cfg.gpu.profile))
+    hours,rate = seconds and seconds/3600,rate_of(cfg, p, not profile or profile == asked)
     return dict(gpu=p.name, dtype=p.dtype, attention='sdpa', path=path_of(cfg, model_shape(base_path(cfg))), fp8=fp8_here(cfg, p),
         **{k:o[k] for k in ('per_device_batch', 'accumulation', 'micro_tokens')}, max_length=cfg.training.max_length,
         checkpointed_layers=o['checkpointed_layers'], packing=cfg.training.packing, optimizer=cfg.training.optimizer, peak_gib=o['peak_gib'],

@@ -323,7 +323,9 @@ def locate(spec,   # Source as the settings name it
     if spec == 'sample': return 'sample', assets('sample'), '', 'Apache-2.0'
     if spec == 'medquad': return 'MedQuAD', download(medquad['url'], progress), medquad['url'], medquad['licence']
     if spec.startswith(('http://','https://')):
-        return Path(urlparse(spec).path).name, download(spec, progress), spec, None
+        try: name = Path(urlparse(spec).path).name
+        except ValueError as e: raise MedqaError(f'no such source: {spec} ({e}): check the address') from e
+        return name, download(spec, progress), spec, None
     return Path(spec).name, Path(spec).expanduser(), '', None
 
 # %% ../../nbs/core/06_sources.ipynb #e0511135

@@ -82,7 +82,7 @@ def load_talk(run, # `Run` with an adapter
     base=False):   # Without the adapter?
     "A conversation with the run's model; answers are as long as in the evaluation, at most"
     from medqa_nb.core.models import attach, load_base
-    adapter = next((p for p in (run.path('release'), run.path('training', 'adapter')) if (p/'adapter_model.safetensors').exists()), None)
+    adapter = next((p for p in (run.path('training', 'adapter'), run.path('release')) if (p/'adapter_model.safetensors').exists()), None)
     if not adapter and not base: raise MedqaError(f'{run.path("training", "adapter")} holds no adapter: run medqa train first, or ask the base with --base')
     model,tok = load_base(run.config)
     return Talk(model if base else attach(model, adapter), tok, run.config.evaluation.max_new_tokens)
