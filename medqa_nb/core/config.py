@@ -128,7 +128,7 @@ class BudgetSettings(Section):
     "What *Run all* may spend without asking"
     beginner = ('units', 'dollars')
     def __init__(self,
-        units:number(0, 100000)=10, # Compute units that a job may cost before it asks
+        units:number(0, 100000)=12, # Compute units that a job may cost before it asks
         dollars:number(0, 100000)=0): # API dollars that augmentation may cost
         store_attr()
 

@@ -19,7 +19,8 @@ from .gaps import about, by_need
 from .ledger import open_ledger
 from .rewriting import asks, fill, names_of
 from .splitting import unit_hash
-from .validation import SCORES, check, incoherent, unsafe, ungrounded, wrong_numbers
+from .grounding import ungrounded, wrong_numbers
+from .validation import SCORES, check, incoherent, unsafe
 from .vocabulary import fold
 
 # %% ../../nbs/core/44_session.ipynb #e21f8ec6
