@@ -285,8 +285,9 @@ def main(args=None): # Words of the command line; None takes this process's
         sys.stdout.flush()
         return done
     except MedqaError as e:
-        print(f'medqa: {e}', file=sys.stderr)
-        if (run := getattr(a, 'opened', None)) and (undone := run.take_back()): print(f'medqa: {", ".join(undone)} in run.yaml {"is" if len(undone) == 1 else "are"} as before', file=sys.stderr)
+        run = getattr(a, 'opened', None)
+        undone = run.take_back() if run else []
+        print(f'medqa: {e}' + (f' (run.yaml has {", ".join(undone)} as before)' if undone else ''), file=sys.stderr)
         return 2
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 141 # whoever read has gone
     except KeyboardInterrupt: print('\nmedqa: interrupted; run the same command to go on', file=sys.stderr); return 130

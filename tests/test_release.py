@@ -313,6 +313,40 @@ def test_reproduce(run):
     t = {o['what']:o for o in reproduce(run, check_only=True)}
     assert not any(t[k]['ok'] for k in ('test rows', 'adapter', 'settings of training', 'released data/test.parquet')) and 'training.learning_rate (was' in t['settings of training']['found'] and t['training rows']['ok']
 
+def test_damaged_release_is_made_again(run):
+    "Files that are gone or cut do not count as done, and `reproduce` names them; chat takes the adapter of the last training, and says so if it cannot be read"
+    from medqa_nb.core.talk import load_talk
+    from medqa_nb.flows import compare_facts
+    release(run)
+    good = {k:sha256(run.path('release', k)) for k in ('adapter_model.safetensors', 'README.md')}
+    p = run.path('release', 'adapter_model.safetensors')
+    p.write_bytes(p.read_bytes()[:1000]); run.path('release', 'README.md').unlink()
+    t = {o['what']:o for o in compare_facts(run)}['released files']
+    assert not t['ok'] and 'README.md' in t['found'] and 'adapter_model' in t['found']
+    release(run)
+    assert good == {k:sha256(run.path('release', k)) for k in good}
+    p.write_bytes(b'x'*1000); load_talk(run)
+    q = run.path('training', 'adapter', 'adapter_model.safetensors'); q.write_bytes(q.read_bytes()[:1000])
+    with pytest.raises(MedqaError, match='is damaged'): load_talk(run)
+
+@pytest.mark.parametrize('settings,words', [(dict(gpu=dict(profile='t4')), 'the adapter was trained on tiny'), (dict(lora=dict(rank=64)), 'lora.rank is 64 in run.yaml and was 16')])
+def test_a_release_is_of_what_was_trained(run, settings, words):
+    from medqa_nb.core.restoring import experiment
+    from medqa_nb.core.runs import read_plain
+    run.path('training', 'settings.json').write_text(json.dumps(read_plain(experiment(run.config))))
+    run.config.update(settings)
+    with pytest.raises(MedqaError, match=words): release(run)
+    assert not run.path('release', 'adapter_config.json').exists()
+
+def test_public_settings_tell_no_folder(run, tmp_path):
+    from medqa_nb.release import public_settings
+    (tmp_path/'nli').mkdir()
+    run.config.update(dict(data=dict(sources=['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', f'csv:{tmp_path}/own.csv?question=Frage', f'askdocs:{tmp_path}/p.zst+{tmp_path}/c.zst', f'{tmp_path}/x.tar.gz', '~/mine'], extends=str(tmp_path/'old')),
+                           evaluation=dict(adapters=[str(tmp_path)], nli=str(tmp_path/'nli'))))
+    c = public_settings(run)
+    assert c.data.sources == ['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', 'csv:own.csv?question=Frage', 'askdocs:p.zst+c.zst', 'x.tar.gz', 'mine'] and c.data.extends == 'old'
+    assert c.evaluation.adapters == [tmp_path.name] and c.evaluation.nli == 'nli' and run.config.data.sources[-1] == '~/mine'
+
 def test_a_tag_is_followed(tmp_path):
     "nbdev's tool bumps the version, badges and install cells follow, the check agrees; before that it names what does not"
     root = HERE.parent

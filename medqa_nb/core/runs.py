@@ -212,6 +212,7 @@ def open(cls:Run, name=None, # Name or folder; None takes the current run, or ma
     if fresh and exist: raise MedqaError(f'there is no run at {run.local}: check --run, or make it with medqa data --run {run.name}')
     run.config = new_config().update(new or {}) if fresh else Config().update(load_config(p), str(p))
     before = run.before = run.config.to_dict()
+    run.opened = time.time()
     if not fresh: run.remember()
     run.config.update(file, str(config)).update(flags or {}, 'command line')
     run.config.run.name = run.name
@@ -259,8 +260,8 @@ def consumed(cfg, *names): # `Config`; names such as 'data' (a whole section) or
 # %% ../../nbs/core/03_runs.ipynb #c7d20e12
 @patch
 def take_back(self:Run):
-    "Undo the settings of this session that no stage has worked with; for a command that was refused"
-    if self.before is None: return []
+    "Undo the settings of this session that no stage has worked with, if none has begun; for a command that was refused. Returns their names"
+    if self.before is None or any(p.stat().st_mtime >= self.opened for p in self.local.glob('*/*')): return [] # a stage has begun: it was interrupted, not refused
     used = {k:v for p in self.local.glob('*/settings.json') for k,v in read_json(p).items()}
     now,plain = read_plain(self.config.to_dict()),read_plain(self.before)
     new = {f'{s}.{k}':v for s,vals in now.items() for k,v in vals.items() if v != plain[s][k]}
