@@ -110,7 +110,7 @@ def released(run, large): # `Run`; those of merged and gguf that are wanted
     for p in large: bring(run, p)
     whole = all(run.path('models', p, LEDGER[p]).exists() for p in large)
     if not whole or not (r := run.done('release')) or r.get('inputs') != inputs(run): return
-    same = lambda p, o: p.exists() and p.stat().st_size == o['bytes'] and (not o['name'].startswith('release/') or sha256(p) == o['sha256']) # of large files the size
+    same = lambda p, o: p.exists() and (o['name'] == 'release/run.yaml' or p.stat().st_size == o['bytes'] and (not o['name'].startswith('release/') or sha256(p) == o['sha256'])) # of large files the size; settings are compared above
     return r if all(same(run.path(o['name']), o) for o in r['files']) else None
 
 # %% ../nbs/06_release.ipynb #974f5597
