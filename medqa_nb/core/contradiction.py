@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/contradiction.html.md"""
 
 # %% auto #0
 __all__ = ['cut', 'example', 'insert_words', 'neutral', 'until', 'listed', 'condition', 'subject', 'asker', 'hedge', 'reply',
-           'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'leave_to', 'permits', 'alone', 'one_word',
-           'as_one', 'clauses', 'joined', 'actor', 'claims', 'stated', 'urgent', 'turned_words', 'lets',
+           'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'leave_to', 'permits', 'alone', 'praise',
+           'one_word', 'as_one', 'clauses', 'joined', 'actor', 'claims', 'stated', 'urgent', 'turned_words', 'lets',
            'tells_or_praises', 'contradictions']
 
 # %% ../../nbs/core/42_contradiction.ipynb #d1a0c013
@@ -19,7 +19,7 @@ from .vocabulary import fold
 
 # %% ../../nbs/core/42_contradiction.ipynb #184ed013
 cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
-    r'\bwithout\b|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay) )', re.I)
+    r'\bwithout\b|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -31,7 +31,7 @@ def one_word(folded): # Folded text
 neutral = re.compile(r'\b(?:a )?signs? (?:of|that)\b|, not \w+(?=,)|,? or none(?: at all)?(?=[.,;])|\bno (?=matter\b)', re.I) # denies nothing
 
 until = r"(?:(?!\b(?:but|because|since|if|when|unless|until)\b)[^.;:])"
-listed = [re.compile(rf"\b((?:don['’]t|do not|never) (?:(?!\band\b){until})*?), ((?:(?!\band\b){until})*? or )", re.I), re.compile(rf"\b((?:avoid) (?:\w+ ?){{1,3}}), ((?:(?:\w+ ?){{1,3}}, ){{0,4}}(?:\w+ ?){{0,3}}(?:and|or) )", re.I)]
+listed = [re.compile(rf"\b((?:don['’]t|do not|never) (?:(?!\band\b){until})*?), ((?:(?!\band\b){until})*? or )", re.I), re.compile(rf"\b((?:avoid|skip) (?:\w+ ?){{1,3}}), ((?:(?:\w+ ?){{1,3}}, ){{0,4}}(?:\w+ ?){{0,3}}and )", re.I), re.compile(rf"\b((?:avoid) (?:\w+ ?){{1,3}}), ((?:(?:\w+ ?){{1,3}}, ){{0,4}}(?:\w+ ?){{0,3}}or )", re.I)]
 
 def as_one(text): # Text
     "Lists of what is denied, as *do not swim, run or lift*, without their commas"
@@ -136,9 +136,11 @@ alone = re.compile(r"\b(?:start|stop|take|change|raise|lower|adjust|use)\b[^.;?!
 
 def lets(answer, source): # Texts
     "What the answer leaves to the patient and the source forbids"
-    out = [m[0] for m in permits.finditer(answer) if re.search(rf"(?:\bnot|\bnever|n['’]t|\bno) (?:\w+ ){{0,3}}(?:skip|stop|miss|quit)|\bfinish|\btake all|\ball (?:of )?the pills", source, re.I) and not permits.search(source)]
+    out = [m[0] for m in permits.finditer(answer) if re.search(rf"(?:\bnot|\bnever|n['’]t|\bno) (?:\w+ ){{0,3}}(?:skip|stop|miss|quit)|\bfinish|\beven (?:if|when) (?:you|the \w+) (?:feel|look)|\btake all|\ball (?:of )?the pills", source, re.I) and not permits.search(source)]
     denies = lambda t, m: re.search(r"\b(?:not|never|no|avoid|danger\w*)\b|n['’]t\b", t[max(0, t.rfind('.', 0, m.start())):(t.find('.', m.end()) + 1 or None)], re.I)
     return out + [m[0] for m in alone.finditer(answer) if not denies(answer, m) and (a := [denies(source, o) for o in alone.finditer(source)]) and all(a)]
+
+praise = re.compile(r'\b(?:safe|helps?|works?(?! less)|prevents?|treats?|cures?|ends?|speeds?|shortens?|protects?|corrects?|fixes|better|best|preferred|all right|fine|okay|good|harmless|rules? (?:it )?out|eases?|relieves?)\b', re.I)
 
 def tells_or_praises(text): # Clause; returns a bool
     return bool((d := word_data())['tells'].match(text) or d['allows'].search(text) or d['praises'].search(text))
@@ -160,10 +162,11 @@ def contradictions(answer, source, # Texts
     mine = clauses(calm, leave)
     more = [(w | o[0], o[1], o[2]) for i,(w,_,_) in enumerate(mine) if (o := joined(mine, i)) and o[0]] + [(w | mine[i-1][0], odd != mine[i-1][1], f'{mine[i-1][2]} {t}') for i,(w,odd,t) in enumerate(mine) if i and t.startswith('without') and any(w & o for o,x,_ in theirs if (odd != mine[i-1][1]) not in x)]
     more += [(w | mine[i-1][0], odd, t) for i,(w,odd,t) in enumerate(mine) if i and w and re.match(r'(?:which|and it|it|they|because it|because they|since it|since they)\b', t) and odd == mine[i-1][1]]
-    mine = [o for i,o in enumerate(mine) if not (i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|it|they|he|she) (?!should|must|can\b|may|will)', o[2]))] # still the condition
+    mine = [o for i,o in enumerate(mine) if not (i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|they|he|she) (?!should|must|can\b|may|will)', o[2]))] # still the condition
     for whole,(ws,odd,text) in [*((False, o) for o in mine), *((True, o) for o in more)]:
         kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
         if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|^especially\b|\bto (?:your|him|her|them)sel(?:f|ves)\b|\bthe most\b|\bmaximum\b|^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b|^(?:and |but )?(?:protect\b|no (?:more|less|fewer|later|longer|higher|lower|earlier) than)', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
+        if not whole and not odd and (doer := actor((ws, odd, text))) and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): out[text] = 1; continue
         if not whole and not odd and ws & (never if stops(ws) else denied) and (d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text): out[text] = 1; continue
         if not odd and not d['states'].search(text) and (m := re.match(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ', text)) and stem(m[1].lower()) in every: out[text] = 1; continue
         if risk.match(text) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): continue

@@ -167,6 +167,7 @@ def wrong_numbers(answer, source): # Texts
     def stands(a, b, low, high, u):
         if u in ('hour', 'month') and all(any(abs(h/t - 1) < .04 for t in times[low < high or bool(up_to.search(answer[:a]))] if t) for h in hours([(0, 0, (low, high, u))])) and (low == high or (low, high, u) not in have): return True
         if answer[a:b].lower().startswith('one ') and low == high and not re.search(r'\b(?:for|within|after|every)\s*$', answer[:a]) or low == high == 1 and u.startswith('per ') and u[4:] in often and u not in units: return True
+        if u == 'month' and low < high and {low/12, high/12} <= numbers_in(source): return True # ages, whose years go without saying
         if low == high == 1 and u.startswith('per ') and re.search(rf'\d {dict(day="daily", week="weekly")[u[4:]]} (?!as|in|for|with|until|to|at|by|and|or)\w+', source): return True # "12 weekly sessions"
         if low < high or up_to.search(answer[:a]): return {(u, low), (u, high)} <= ends
         return (low, high, u) in have or (u, low) in ends - inner
