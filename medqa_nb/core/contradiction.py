@@ -19,7 +19,7 @@ from .vocabulary import fold
 
 # %% ../../nbs/core/42_contradiction.ipynb #184ed013
 cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
-    r'\bwithout\b|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
+    r'\bwithout\b|\bwhere (?=children|kids|your child|pets|no one|nobody)|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -61,7 +61,7 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
     return out
 
 # %% ../../nbs/core/42_contradiction.ipynb #a1c0de02
-condition = re.compile(r'(?:and |or |but |only |even )*(?:if|when|while|whether|before|unless|until|without|so that|so (?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)|in case|to|makes? sure|ensures?)\b', re.I)
+condition = re.compile(r'(?:and |or |but |only |even )*(?:if|when|while|whether|before|unless|until|without|so that|so (?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)|in case|to|where|makes? sure|ensures?)\b', re.I)
 subject = re.compile(r'(?:and|so|which|that|who|it|they|this|these|he|she|its|their)\b', re.I)
 asker = re.compile(r'^ *(do|does|did|is|are|am|can|could|may|should|will) +(?:I|we|you|(?:my|the|our) (?:\w+ )?(?:child|children|kids?|baby|son|daughter))\b', re.I)
 hedge = r'(?:usually|often|generally|normally|mostly|most likely|probably|in most cases|as a rule|for most people)'
@@ -165,7 +165,7 @@ def contradictions(answer, source, # Texts
     mine = [o for i,o in enumerate(mine) if not (i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|they|he|she) (?!should|must|can\b|may|will)', o[2]))] # still the condition
     for whole,(ws,odd,text) in [*((False, o) for o in mine), *((True, o) for o in more)]:
         kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
-        if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|^especially\b|\bto (?:your|him|her|them)sel(?:f|ves)\b|\bthe most\b|\bmaximum\b|^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b|^(?:and |but )?(?:protect\b|no (?:more|less|fewer|later|longer|higher|lower|earlier) than)', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
+        if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|^especially\b|\bto (?:your|him|her|them)sel(?:f|ves)\b|\bthe most\b|\bmaximum\b|^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b|^(?:and |but )?protect\b|\bno (?:more|less|fewer|later|longer|higher|lower|earlier)(?: \w+)? than\b', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
         if not whole and not odd and (doer := actor((ws, odd, text))) and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): out[text] = 1; continue
         if not whole and not odd and ws & (never if stops(ws) else denied) and (d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text): out[text] = 1; continue
         if not odd and not d['states'].search(text) and (m := re.match(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ', text)) and stem(m[1].lower()) in every: out[text] = 1; continue

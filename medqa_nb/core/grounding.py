@@ -6,9 +6,9 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/grounding.html.md"""
 
 # %% auto #0
 __all__ = ['side', 'place', 'opposite', 'span', 'period', 'any_period', 'days', 'small', 'plain_number', 'phones', 'up_to',
-           'how_many', 'said_so', 'count', 'word_data', 'everyday', 'words_in', 'roots', 'roots_of', 'parted', 'known',
-           'places', 'ungrounded', 'periods', 'ends_of', 'doses_in', 'pieces', 'elsewhere', 'numbers_in', 'without',
-           'hours', 'counted', 'wrong_numbers']
+           'how_many', 'step', 'said_so', 'count', 'bare_period', 'word_data', 'everyday', 'words_in', 'roots',
+           'roots_of', 'parted', 'known', 'places', 'ungrounded', 'periods', 'ends_of', 'doses_in', 'pieces',
+           'elsewhere', 'numbers_in', 'without', 'one_unit', 'hours', 'counted', 'wrong_numbers']
 
 # %% ../../nbs/core/41_grounding.ipynb #d1a0c003
 import re, yaml
@@ -82,7 +82,7 @@ def ungrounded(answer, source, # Text; the parent's question and answer
     terms=None):               # `Terms` of the run's vocabulary
     "Names in the answer that the source does not have"
     stems = roots_of(' '.join([source, *(w for w,p in word_data()['means'].items() if p.search(source))]))
-    out = dict.fromkeys(w for w in words_in(re.sub(r'\barms?(?: or| and|,)(?: a| your| the)? legs?\b', 'limbs', re.sub(r'\b[A-Z]{2,}s\b|\bkeep(?:s|ing)? an eye\b', ' ', answer))) if not known(w, stems))
+    out = dict.fromkeys(w for w in words_in(re.sub(r'\barms?(?: or| and|,)(?: a| your| the)? legs?\b', 'limbs', re.sub(r'\b[A-Z]{2,}s\b|\bkeep(?:s|ing)? an eye\b|\b(?:to|on) (?:your|their|his|her) feet\b', ' ', answer))) if not known(w, stems))
     short = {w for w in re.findall(r'\b([A-Z][A-Z0-9]+)s?\b', answer)} - {w for w in re.findall(r'\b([A-Z][A-Z0-9]+)s?\b', source)} - {'OK', 'US', 'I', 'ER', 'TV'}
     initials = ''.join(w[0] for w in re.findall(r'[a-z]+', source.lower()))
     short = {w for w in short if w.lower() not in initials and not (w == 'IV' and re.search(r'\bvein|infus|drip', source))}
@@ -133,7 +133,7 @@ def elsewhere(answer, source): # Texts with doses
 # %% ../../nbs/core/41_grounding.ipynb #b1c0de04
 plain_number = re.compile(r'(?<![\w.,/])(\d[\d,]*(?:\.\d+)?|\.\d+|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?![\w])', re.I)
 phones = {911., 988.}
-up_to = re.compile(r'\b(?:least|most|to|than|under|over|above|below|within|after|first|early as|until|from)\s*$', re.I)
+up_to = re.compile(r'\b(?:least|most|to|than|under|over|above|below|within|after|first|early as|many as|even|until|from)\s*$', re.I)
 how_many = re.compile(r'\b(?:two|three|four) (?=(?:main |different |other )?(?:parts?|things?|ways?|kinds?|types?|steps?|medicines?|drugs?|treatments?|signs?|reasons?|goals?|groups?|tests?|points?)\b)', re.I)
 
 def numbers_in(text): return {number(m[1].rstrip('.,')) for m in plain_number.finditer(text)} # Returns a set
@@ -143,13 +143,22 @@ def without(text, spans): # Text; what starts with (start, end)
     for a,b,*_ in spans: text = text[:a] + ' '*(b - a) + text[b:]
     return text
 
-said_so = [(re.compile(a, re.I), b) for a,b in ((r'\bhalf a day\b', '12 hours'), (r'\bhalf an hour\b', '30 minutes'), (r'\b(?:a )?quarter (?:of an )?hour\b', '15 minutes'), (r'\ban? (hour|day|week|month|year) or two\b', r'1 to 2 \1s'),
+step = dict(minute=dict(hour=60), hour=dict(day=24, week=168), day=dict(week=7, month=30), week=dict(month=4), month=dict(year=12))
+
+def one_unit(m): # Match of two times
+    "*four hours to three days* as *4 to 72 hours*"
+    f = step[m[2].lower()].get(m[4].lower())
+    return f'{number(m[1]):g} to {number(m[3])*f:g} {m[2]}s' if f else m[0]
+
+said_so = [(re.compile(a, re.I), b) for a,b in ((r'\bhalf an hour to an hour\b', '30 to 60 minutes'), (rf'\b(\d+|{"|".join(words)}) (minute|hour|day|week|month)s? (?:to|and) (\d+|{"|".join(words)}) (hour|day|week|month|year)s?\b', one_unit),(r'\bhalf a day\b', '12 hours'), (r'\bhalf an hour\b', '30 minutes'), (r'\b(?:a )?quarter (?:of an )?hour\b', '15 minutes'), (r'\ban? (hour|day|week|month|year) or two\b', r'1 to 2 \1s'),
     (r'\bevery (day|week) or two\b', r'every 1 to 2 \1s'), (r'\btwice a year\b', 'every 6 months'), (r'\b(?:in|every) 24 hours\b', 'a day'), (r'\b(\d+|two|three|four|five|six|seven|eight|nine) of (?=(?:\d+|ten|five|four|three)\b(?! of))', r'\1 in '), (r'\b(?:ages? of|aged?) (\d+) (?:and|to) (\d+)\b(?! month)', r'\1 to \2 years'), (r'\b(for|within|after|every) an? (hour|day|week|month|year)\b', r'\1 1 \2'), (r'\b(\w+) and a half\b', lambda m: f'{number(m[1]) + .5:g}' if m[1].lower() in words else m[0]), (r'\b(one|two|three|four|five|\d+) or (two|three|four|five|six|\d+)\b', r'\1 to \2'), (r'\b(\d+) (?!to\b|or\b)\w+ (hours|days|weeks|months|years)\b', r'\1 \2'))]
 
 def hours(quantities): # Returns those of times, a month taken as 730.5
     return {v*(730.5 if u == 'month' else 1) for u,v in ends_of(quantities) if u in ('hour', 'month')}
 
 count = re.compile(rf'(?<![\w.,/])(\d+|{"|".join(words)}|(?:eigh|four|six|seven|nine)teen)(?:st|nd|rd|th)? (?:out of |in )?(?!to\b|or\b|of\b|and\b|in\b|out\b|with\b|at\b|for\b|on\b|by\b|times?\b|more\b|per\b|hours?\b|days?\b|weeks?\b|months?\b|years?\b|minutes?\b)([a-z]{{3,}})', re.I)
+
+bare_period = re.compile(r'(?<!once )(?<!twice )(?<!times )\b(?:every|each) (?:day|night|morning|evening|week|month|year)\b', re.I) # "the same amount each week"
 
 def counted(text): # Text; returns {(number, stem of what is counted)}
     "Numbers of things without a unit, as *8 glasses*; both ends of a range"
@@ -167,7 +176,7 @@ def wrong_numbers(answer, source): # Texts
     def stands(a, b, low, high, u):
         if u in ('hour', 'month') and all(any(abs(h/t - 1) < .04 for t in times[low < high or bool(up_to.search(answer[:a]))] if t) for h in hours([(0, 0, (low, high, u))])) and (low == high or (low, high, u) not in have): return True
         if answer[a:b].lower().startswith('one ') and low == high and not re.search(r'\b(?:for|within|after|every)\s*$', answer[:a]) or low == high == 1 and u.startswith('per ') and u[4:] in often and u not in units: return True
-        if u == 'month' and low < high and {low/12, high/12} <= numbers_in(source): return True # ages, whose years go without saying
+        if u == 'month' and low < high and re.search(rf'\b{low/12:g} (?:and|to) {high/12:g}\b(?! (?:hours|days|weeks|months|minutes|mg|ml|percent))', source): return True # ages, whose years go without saying
         if low == high == 1 and u.startswith('per ') and re.search(rf'\d {dict(day="daily", week="weekly")[u[4:]]} (?!as|in|for|with|until|to|at|by|and|or)\w+', source): return True # "12 weekly sessions"
         if low < high or up_to.search(answer[:a]): return {(u, low), (u, high)} <= ends
         return (low, high, u) in have or (u, low) in ends - inner
@@ -175,4 +184,5 @@ def wrong_numbers(answer, source): # Texts
     twice = {2.} if re.search(r'\btwice\b', source, re.I) else set()
     out += [f'{n:g}' for n in sorted(numbers_in(how_many.sub('', without(answer, mine))) - numbers_in(source) - phones - twice)]
     out += [f'{" ".join(o)}' for o in sorted(counted(answer) - counted(source)) if any(o[1] == n for _,n in counted(source)) and o[0] not in {a for a,n in counted(source) if n == o[1]}]
-    return out + [f'every {o}' for o in sorted(periods(answer) - often)] + elsewhere(answer, source)
+    bare = {o for o in periods(answer) if re.search(rf'\b(?:{o}|{"night|bedtime|evening|morning|dai" if o == "day" else o})', source, re.I)} - periods(bare_period.sub(' ', answer))
+    return out + [f'every {o}' for o in sorted(periods(answer) - often - bare)] + elsewhere(answer, source)
