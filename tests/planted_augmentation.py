@@ -1,9 +1,9 @@
-"Planted errors: reads tests/planted/augmentation_*.txt;  python tests/planted_augmentation.py seen|heldout|third|...|thirteenth|final  prints recall for each category and the good answers that are lost."
+"Planted errors: reads tests/planted/augmentation_*.txt;  python tests/planted_augmentation.py seen|heldout|third|...|sixteenth|final  prints recall for each category and the good answers that are lost."
 import re, sys
 from collections import Counter
 from pathlib import Path
 
-DEVELOPED = 'seen', 'heldout', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth', 'ninth', 'tenth', 'eleventh', 'twelfth', 'thirteenth' # the rules were developed with these
+DEVELOPED = 'seen', 'heldout', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth', 'ninth', 'tenth', 'eleventh', 'twelfth', 'thirteenth', 'fourteenth', 'fifteenth', 'sixteenth' # the rules were developed with these
 FINAL = 'final' # nobody who changes the rules has seen this one
 
 def path_of(name): return Path(__file__).parent/f'planted/augmentation_{name}.txt' # Part

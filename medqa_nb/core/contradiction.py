@@ -19,7 +19,7 @@ from .vocabulary import fold
 
 # %% ../../nbs/core/42_contradiction.ipynb #184ed013
 cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
-    r'\bwithout\b|\bwhere (?=children|kids|your child|pets|no one|nobody)|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bso (?=(?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
+    r'\bwithout\b|\bwhere (?=children|kids|your child|pets|no one|nobody)|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bas long as\b|\bprovided\b|\bthan (?=(?:ibuprofen|naproxen|aspirin|acetaminophen)\b)|\bso (?=(?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -45,7 +45,7 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
     for a,b in zip(at, at[1:]):
         s,end = text[a:b],text[:a].rstrip()[-1:]
         if not s.strip(): continue
-        insert = end == ',' and (len(s.split()) < 4 or example.match(s) or re.match(r'\s*(?:not )?even (?!if|when|though|while)', s)) and not re.match(r'\s*(?:(?:and|but|or) )?(?:no|not|never|so|since|because|unless|avoid|don.t|do not)\b', s)
+        insert = end == ',' and (len(s.split()) < 4 or example.match(s) or re.match(r'\s*(?:not )?even (?!if|when|though|while)', s)) and not re.match(r'\s*(?:(?:and|but|or) )?(?:no|not|never|so|since|because|unless|avoid|don.t|do not)\b|\s*but\b', s)
         if parts and (insert or joins): parts[-1] += s
         else: parts.append(s)
         joins = bool(insert and example.match(s)) and not re.search(r'[.!?;]\s*$', s) or s.rstrip().endswith(':') and len(s.split()) < 5 and bool(d['negations'].find(fold(s)))
@@ -61,7 +61,7 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
     return out
 
 # %% ../../nbs/core/42_contradiction.ipynb #a1c0de02
-condition = re.compile(r'(?:and |or |but |only |even )*(?:if|when|while|whether|before|unless|until|without|so that|so (?:you|it|they|he|she) (?:(?:do|does|wo)n.t|do not|does not|will not)|in case|to|where|makes? sure|ensures?)\b', re.I)
+condition = re.compile(r'(?:and |or |but |only |even )*(?:if|when|while|whether|before|unless|until|without|so that|as long as|provided|so (?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)|in case|to|where|makes? sure|ensures?)\b', re.I)
 subject = re.compile(r'(?:and|so|which|that|who|it|they|this|these|he|she|its|their)\b', re.I)
 asker = re.compile(r'^ *(do|does|did|is|are|am|can|could|may|should|will) +(?:I|we|you|(?:my|the|our) (?:\w+ )?(?:child|children|kids?|baby|son|daughter))\b', re.I)
 hedge = r'(?:usually|often|generally|normally|mostly|most likely|probably|in most cases|as a rule|for most people)'
@@ -110,7 +110,7 @@ who = r'(?:doctor|pharmacist|provider|team|nurse|specialist|surgeon|midwife|dent
 advice = re.compile(rf'\b(?:ask|tell|talk|see|call|phone|consult|check|agree|let|contact)(?:ing)?\b.*\b{who}|\b{who}\b.*\b(?:agree|know|says?|approve)', re.I)
 warns = re.compile(r"(?:(?:please|and|but|so|also|instead|always) |,)*(?:do not|don['’]t|never|avoid|take care not|try not|be careful not|stay away|keep away)\b", re.I)
 asks = re.compile(r'[^.?!]*\b(?:911|988|ER|emergency|urgent|ambulance|hospital)\b[^.?!]*\?[^?]*?(?=[^.?!]*\?|$)', re.I)
-steady = re.compile(r'(?:please |and |but |you should |you must |adults should |healthy )*(?:keep|continue|stay|hold|store|use just|use only|take only)\b|.*\b(?:stay|just one|only one)\b', re.I)
+steady = re.compile(r'(?:please |and |but |you should |you must |adults should |healthy )*(?:keep|continue|stay|hold|store|use just|use only|take only)\b|.*\b(?:stay|just one|only one|full|whole|entire)\b', re.I)
 risk = re.compile(r'(?:and |but |because |since )*[a-z]+ing\b.*\b(?:can|may|could|might)\b', re.I)
 
 def urgent(sentence): # Text; returns a bool

@@ -133,7 +133,7 @@ def elsewhere(answer, source): # Texts with doses
 # %% ../../nbs/core/41_grounding.ipynb #b1c0de04
 plain_number = re.compile(r'(?<![\w.,/])(\d[\d,]*(?:\.\d+)?|\.\d+|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?![\w])', re.I)
 phones = {911., 988.}
-up_to = re.compile(r'\b(?:least|most|to|than|under|over|above|below|within|after|first|early as|many as|even|until|from)\s*$', re.I)
+up_to = re.compile(r'\b(?:least|most|to|than|under|over|above|below|within|after|first|early as|many as|in the|even|until|from)\s*$', re.I)
 how_many = re.compile(r'\b(?:two|three|four) (?=(?:main |different |other )?(?:parts?|things?|ways?|kinds?|types?|steps?|medicines?|drugs?|treatments?|signs?|reasons?|goals?|groups?|tests?|points?)\b)', re.I)
 
 def numbers_in(text): return {number(m[1].rstrip('.,')) for m in plain_number.finditer(text)} # Returns a set
@@ -151,7 +151,7 @@ def one_unit(m): # Match of two times
     return f'{number(m[1]):g} to {number(m[3])*f:g} {m[2]}s' if f else m[0]
 
 said_so = [(re.compile(a, re.I), b) for a,b in ((r'\bhalf an hour to an hour\b', '30 to 60 minutes'), (rf'\b(\d+|{"|".join(words)}) (minute|hour|day|week|month)s? (?:to|and) (\d+|{"|".join(words)}) (hour|day|week|month|year)s?\b', one_unit),(r'\bhalf a day\b', '12 hours'), (r'\bhalf an hour\b', '30 minutes'), (r'\b(?:a )?quarter (?:of an )?hour\b', '15 minutes'), (r'\ban? (hour|day|week|month|year) or two\b', r'1 to 2 \1s'),
-    (r'\bevery (day|week) or two\b', r'every 1 to 2 \1s'), (r'\btwice a year\b', 'every 6 months'), (r'\b(?:in|every) 24 hours\b', 'a day'), (r'\b(\d+|two|three|four|five|six|seven|eight|nine) of (?=(?:\d+|ten|five|four|three)\b(?! of))', r'\1 in '), (r'\b(?:ages? of|aged?) (\d+) (?:and|to) (\d+)\b(?! month)', r'\1 to \2 years'), (r'\b(for|within|after|every) an? (hour|day|week|month|year)\b', r'\1 1 \2'), (r'\b(\w+) and a half\b', lambda m: f'{number(m[1]) + .5:g}' if m[1].lower() in words else m[0]), (r'\b(one|two|three|four|five|\d+) or (two|three|four|five|six|\d+)\b', r'\1 to \2'), (r'\b(\d+) (?!to\b|or\b)\w+ (hours|days|weeks|months|years)\b', r'\1 \2'))]
+    (r'\bevery (day|week) or two\b', r'every 1 to 2 \1s'), (r'\btwice a year\b', 'every 6 months'), (rf'\b(\d+|{"|".join(words)}) or more (?=times)', r'\1 '), (r'\bmonthly (?=cycles?|periods?)', ' '), (r'\b(?:in|every) 24 hours\b', 'a day'), (r'\b(\d+|two|three|four|five|six|seven|eight|nine) of (?=(?:\d+|ten|five|four|three)\b(?! of))', r'\1 in '), (r'\b(?:ages? of|aged?) (\d+) (?:and|to) (\d+)\b(?! month)', r'\1 to \2 years'), (r'\b(for|within|after|every) an? (hour|day|week|month|year)\b', r'\1 1 \2'), (r'\b(\w+) and a half\b', lambda m: f'{number(m[1]) + .5:g}' if m[1].lower() in words else m[0]), (r'\b(one|two|three|four|five|\d+) or (two|three|four|five|six|\d+)\b', r'\1 to \2'), (r'\b(\d+) (?!to\b|or\b)\w+ (hours|days|weeks|months|years)\b', r'\1 \2'))]
 
 def hours(quantities): # Returns those of times, a month taken as 730.5
     return {v*(730.5 if u == 'month' else 1) for u,v in ends_of(quantities) if u in ('hour', 'month')}
@@ -174,9 +174,10 @@ def wrong_numbers(answer, source): # Texts
     both = [*theirs, *quantities(re.sub(r'\b(?:an?|per|each) (?=(?:hour|day|week|month|year)\b)', '1 ', source))]
     times = {k:hours(both if k else [q for q in both if q[2][0] == q[2][1]]) for k in (True, False)}
     def stands(a, b, low, high, u):
-        if u in ('hour', 'month') and all(any(abs(h/t - 1) < .04 for t in times[low < high or bool(up_to.search(answer[:a]))] if t) for h in hours([(0, 0, (low, high, u))])) and (low == high or (low, high, u) not in have): return True
+        if u in ('hour', 'month') and all(any(abs(h/t - 1) < (.09 if u == 'month' else .04) for t in times[low < high or bool(up_to.search(answer[:a]))] if t) for h in hours([(0, 0, (low, high, u))])) and (low == high or (low, high, u) not in have): return True
         if answer[a:b].lower().startswith('one ') and low == high and not re.search(r'\b(?:for|within|after|every)\s*$', answer[:a]) or low == high == 1 and u.startswith('per ') and u[4:] in often and u not in units: return True
         if u == 'month' and low < high and re.search(rf'\b{low/12:g} (?:and|to) {high/12:g}\b(?! (?:hours|days|weeks|months|minutes|mg|ml|percent))', source): return True # ages, whose years go without saying
+        if u == 'month' and low == high and re.search(rf'\bage[sd]?(?: of)? {low/12:g}\b', source): return True
         if low == high == 1 and u.startswith('per ') and re.search(rf'\d {dict(day="daily", week="weekly")[u[4:]]} (?!as|in|for|with|until|to|at|by|and|or)\w+', source): return True # "12 weekly sessions"
         if low < high or up_to.search(answer[:a]): return {(u, low), (u, high)} <= ends
         return (low, high, u) in have or (u, low) in ends - inner
