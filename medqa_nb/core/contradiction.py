@@ -6,9 +6,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/contradiction.html.md"""
 
 # %% auto #0
 __all__ = ['cut', 'example', 'insert_words', 'neutral', 'until', 'listed', 'condition', 'subject', 'asker', 'hedge', 'reply',
-           'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'leave_to', 'permits', 'alone', 'praise',
-           'one_word', 'as_one', 'clauses', 'joined', 'actor', 'claims', 'stated', 'urgent', 'turned_words', 'lets',
-           'tells_or_praises', 'contradictions']
+           'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'stopping', 'leave_to', 'permits', 'alone', 'meant',
+           'little', 'bare_verb', 'praise', 'one_word', 'as_one', 'clauses', 'joined', 'actor', 'claims', 'stated',
+           'urgent', 'turned_words', 'lets', 'tells_or_praises', 'stops', 'hangs_on', 'goes_on', 'forbidden', 'opposed',
+           'quiet_part', 'contradictions']
 
 # %% ../../nbs/core/42_contradiction.ipynb #d1a0c013
 import re
@@ -18,8 +19,12 @@ from .grounding import word_data, words_in
 from .vocabulary import fold
 
 # %% ../../nbs/core/42_contradiction.ipynb #184ed013
-cut = re.compile(r'[.!?;:()](?=\s|$)|\n|,(?=\s)|\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|(?:but )?(?:even |only )?(?:if|when|whether)|even while|before|make sure|makes sure|ensures?)\b|'
-    r'\bwithout\b|\bwhere (?=children|kids|your child|pets|no one|nobody)|\bonce (?=(?:you|the|your|it|treatment|they|both)\b)|\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)|\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)|\bas long as\b|\bprovided\b|\bthan (?=(?:ibuprofen|naproxen|aspirin|acetaminophen)\b)|\bso (?=(?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)|\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )', re.I)
+cut = re.compile('|'.join([ # Where a clause ends or begins
+    r'[.!?;:()](?=\s|$)', r'\n', r',(?=\s)', r'\b(?:because|since|but|unless|until|although|though|whereas|so that|instead of|rather than|even while|before|make sure|makes sure|ensures?)\b',
+    r'\b(?:but )?(?:even |only )?(?:if|when|whether)\b', r'\bwithout\b', r'\bas long as\b', r'\bprovided\b', r'\bwhere (?=children|kids|your child|pets|no one|nobody)', r'\bonce (?=(?:you|the|your|it|treatment|they|both)\b)',
+    r'\bthan (?=(?:ibuprofen|naproxen|aspirin|acetaminophen)\b)', r'\band (?=(?:\w+ )?(?:no|not|never|nothing)\b)', r'\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)',
+    r'\bso (?=(?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)',
+    r'\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|need|get|go|spread|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )']), re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -140,37 +145,72 @@ def lets(answer, source): # Texts
     denies = lambda t, m: re.search(r"\b(?:not|never|no|avoid|danger\w*)\b|n['’]t\b", t[max(0, t.rfind('.', 0, m.start())):(t.find('.', m.end()) + 1 or None)], re.I)
     return out + [m[0] for m in alone.finditer(answer) if not denies(answer, m) and (a := [denies(source, o) for o in alone.finditer(source)]) and all(a)]
 
+meant = re.compile(r'(?:which|and it|it|they|because it|because they|since it|since they)\b')
+little = re.compile('|'.join([ # Clauses that assert too little to contradict
+    r'\bno longer\b', r'\bnone\b(?! of)', r'\beither\W*$', r'^especially\b', r'\bto (?:your|him|her|them)sel(?:f|ves)\b', r'\bthe most\b', r'\bmaximum\b', r'^(?:and |but )?protect\b',
+    r'^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b', r'\bno (?:more|less|fewer|later|longer|higher|lower|earlier)(?: \w+)? than\b']))
+bare_verb = re.compile(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ')
 praise = re.compile(r'\b(?:safe|helps?|works?(?! less)|prevents?|treats?|cures?|ends?|speeds?|shortens?|protects?|corrects?|fixes|better|best|preferred|all right|fine|okay|good|harmless|rules? (?:it )?out|eases?|relieves?)\b', re.I)
 
 def tells_or_praises(text): # Clause; returns a bool
     return bool((d := word_data())['tells'].match(text) or d['allows'].search(text) or d['praises'].search(text))
+
+def stops(ws): return not ws.isdisjoint(stopping) # Stems; do they speak of stopping?
+
+def hangs_on(mine, theirs): # Clauses; claims of the source. Returns clauses
+    "Clauses together with those that they hang on: a condition with what depends on it, *without* with what it limits, a pronoun with what it stands for"
+    out = []
+    for i,(w,odd,t) in enumerate(mine):
+        before,main = mine[i-1] if i else None,joined(mine, i)
+        if main and main[0]: out.append((w | main[0], main[1], main[2]))
+        if before and t.startswith('without'):
+            sign = odd != before[1]
+            if any(w & o for o,x,_ in theirs if sign not in x): out.append((w | before[0], sign, f'{before[2]} {t}'))
+        if before and w and odd == before[1] and meant.match(t): out.append((w | before[0], odd, t))
+    return out
+
+def goes_on(mine, i): # Clauses; index. Returns a bool
+    "Is it still the condition before it, as in *if you are well and you are not bleeding*?"
+    return i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|they|he|she) (?!should|must|can\b|may|will)', mine[i][2])
+
+def forbidden(clause, denied, never): # A clause that denies nothing; stems that the source has in denials alone, without and with those of stopping
+    "Does it tell, allow or praise what the source only denies?"
+    d,(ws,_,text),doer = word_data(),clause,actor(clause)
+    if doer and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): return True
+    return bool(ws & (never if stops(ws) else denied)) and bool(d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text)
+
+def opposed(clause, theirs, least, margin): # A clause; claims of the source; see `contradictions`
+    "Is the source's most similar claim of the other sign, and none of the same sign nearly as similar?"
+    d,(ws,odd,text) = word_data(),clause
+    if risk.match(text) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): return False
+    kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
+    told = odd and warns.match(text) # who warns contradicts what is told, allowed or praised, not what is explained
+    def near(sign): # Share of the clause's words in the most similar claim of a sign
+        fit = [ws & w for w,x,t in theirs if sign in x and not (kept and sign and stops(w)) and (not told or sign or tells_or_praises(t))
+               and (sign == odd or len(ws) > 2 or 2*len(ws & w) >= len(w))]
+        return max(map(len, fit), default=0)/len(ws)
+    return near(not odd) >= least and near(not odd) - near(odd) >= margin
+
+def quiet_part(answer): # Text; returns a text
+    "What an answer states apart from emergencies and lists of signs"
+    parts = re.split(r"(?<=[.!?])\s+|(?<=;)\s+(?!call|dial|phone|go|get|seek|ring)", asks.sub(' ', answer))
+    return stated(re.sub(r'\b(?:symptoms|signs|causes)[^:.]{0,20}:[^.]*\.', ' ', ' '.join(s for s in parts if not urgent(s)), flags=re.I))
 
 def contradictions(answer, source, # Texts
     focus='',                      # The condition: its words tell no clause from another
     least=.66, margin=.2):         # Share of a clause's words in the other one; by how much it must be more similar than one that agrees
     "Clauses of the answer that say the opposite of the source's"
     leave = frozenset(stem(w) for w in words_in(focus))
-    found,out,d = clauses(source, leave),{},word_data()
-    theirs = claims(found)
-    calm = ' '.join(s for s in re.split(r"(?<=[.!?])\s+|(?<=;)\s+(?!call|dial|phone|go|get|seek|ring)", asks.sub(' ', answer)) if not urgent(s))
-    calm = stated(re.sub(r'\b(?:symptoms|signs|causes)[^:.]{0,20}:[^.]*\.', ' ', calm, flags=re.I)) # lists state nothing
-    said = lambda sign: {w for ws,odd,_ in found if odd == sign for w in ws}
-    stops = lambda ws: not ws.isdisjoint(stopping)
-    only = {w for ws,odd,_ in found if odd and not stops(ws) for w in ws} - said(False) # said in denials alone
-    every = said(True) - said(False)
-    denied,never = only - d['plain'],every - d['plain']
-    mine = clauses(calm, leave)
-    more = [(w | o[0], o[1], o[2]) for i,(w,_,_) in enumerate(mine) if (o := joined(mine, i)) and o[0]] + [(w | mine[i-1][0], odd != mine[i-1][1], f'{mine[i-1][2]} {t}') for i,(w,odd,t) in enumerate(mine) if i and t.startswith('without') and any(w & o for o,x,_ in theirs if (odd != mine[i-1][1]) not in x)]
-    more += [(w | mine[i-1][0], odd, t) for i,(w,odd,t) in enumerate(mine) if i and w and re.match(r'(?:which|and it|it|they|because it|because they|since it|since they)\b', t) and odd == mine[i-1][1]]
-    mine = [o for i,o in enumerate(mine) if not (i and condition.match(mine[i-1][2]) and mine[i-1][2][-1:] not in '.!?;,' and re.match(r'(?:and|or) (?:you|they|he|she) (?!should|must|can\b|may|will)', o[2]))] # still the condition
-    for whole,(ws,odd,text) in [*((False, o) for o in mine), *((True, o) for o in more)]:
-        kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
-        if not ws or re.search(r'\bno longer\b|\bnone\b(?! of)|\beither\W*$|^especially\b|\bto (?:your|him|her|them)sel(?:f|ves)\b|\bthe most\b|\bmaximum\b|^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b|^(?:and |but )?protect\b|\bno (?:more|less|fewer|later|longer|higher|lower|earlier)(?: \w+)? than\b', text) or text.endswith(':') or condition.match(text) or advice.search(text) and not odd: continue
-        if not whole and not odd and (doer := actor((ws, odd, text))) and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): out[text] = 1; continue
-        if not whole and not odd and ws & (never if stops(ws) else denied) and (d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text): out[text] = 1; continue
-        if not odd and not d['states'].search(text) and (m := re.match(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ', text)) and stem(m[1].lower()) in every: out[text] = 1; continue
-        if risk.match(text) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): continue
-        told = odd and warns.match(text) # who warns contradicts what is told, allowed or praised, not what is explained
-        best = {o:max((len(ws & w)/len(ws) for w,x,t in theirs if o in x and not (kept and o and stops(w)) and (not told or o or tells_or_praises(t)) and (o == odd or len(ws) > 2 or 2*len(ws & w) >= len(w))), default=0) for o in (True, False)}
-        if best[not odd] >= least and best[not odd] - best[odd] >= margin: out[text] = 1
+    found,d,out = clauses(source, leave),word_data(),{}
+    theirs,mine = claims(found),clauses(quiet_part(answer), leave)
+    asserted = {w for ws,odd,_ in found if not odd for w in ws}
+    every = {w for ws,odd,_ in found if odd for w in ws} - asserted
+    denied = {w for ws,odd,_ in found if odd and not stops(ws) for w in ws} - asserted - d['plain']
+    more = hangs_on(mine, theirs)
+    mine = [o for i,o in enumerate(mine) if not goes_on(mine, i)]
+    for single,(ws,odd,text) in [*((True, o) for o in mine), *((False, o) for o in more)]:
+        if not ws or text.endswith(':') or condition.match(text) or little.search(text) or advice.search(text) and not odd: continue
+        if (single and not odd and forbidden((ws, odd, text), denied, every - d['plain'])
+            or not odd and not d['states'].search(text) and (m := bare_verb.match(text)) and stem(m[1].lower()) in every
+            or opposed((ws, odd, text), theirs, least, margin)): out[text] = 1
     return [*out, *lets(answer, source), *(t for t in turned_words(claims(mine), theirs, source) if t not in out)]
