@@ -155,13 +155,13 @@ def worked_with(run, load): # `Run`; reads a file of it, {} while there is none.
     "Rows, adapter and settings against what training and evaluation wrote down"
     from medqa_nb.core.files import sha256
     from medqa_nb.core.restoring import experiment, fingerprint, learned_rows
-    from medqa_nb.core.runs import read_plain
+    from medqa_nb.core.runs import differences, read_plain
     t,e,adapter = load('training', 'settings.json'),load('evaluation', 'settings.json'),run.path('training', 'adapter', 'adapter_model.safetensors')
     now = read_plain(experiment(run.config))
     return [fact('training rows', t.get('training rows'), fingerprint(learned_rows(run))),
         fact('test rows', e.get('test rows'), sha256(run.path('data', 'test.parquet')), lambda o: o[:16]),
         fact('adapter', e.get('adapter'), sha256(adapter) if adapter.exists() else None, lambda o: str(o)[:16]),
-        facts_of('settings of training', [f'{k} (was {t[k]}, now {v})' for k,v in now.items() if k in t and t[k] != v], len(now) if t else 0, 'settings')]
+        facts_of('settings of training', [f'{k} (was {a}, now {b})' for k,a,b in differences(t, now)], len(now) if t else 0, 'settings')]
 
 # %% ../nbs/07_flows.ipynb #1e99cff3
 def published_with(run, load): # As `worked_with`

@@ -19,7 +19,7 @@ from .core.merging import need_space
 from .core.models import base_path, can_load
 from .core.publishing import LEDGER, check_push, into_of, parts_of, push_parts, write_cards
 from .core.restoring import experiment
-from .core.runs import consumed, read_plain
+from .core.runs import consumed, differences, read_plain
 
 # %% ../nbs/06_release.ipynb #315aa55e
 def check_base(run): # `Run`
@@ -35,8 +35,7 @@ def check_base(run): # `Run`
 def check_trained(run): # `Run`
     "A MedqaError if run.yaml says of the training what it was not"
     p = run.path('training', 'settings.json')
-    was,now = read_json(p) if p.exists() else {},read_plain(experiment(run.config))
-    if diff := [f'{k} is {now[k]} in run.yaml and was {was[k]}' for k in now if k in was and was[k] != now[k]]:
+    if diff := [f'{k} is {b} in run.yaml and was {a}' for k,a,b in differences(read_json(p) if p.exists() else {}, read_plain(experiment(run.config)))]:
         raise MedqaError(f'the adapter was trained with other settings: {", ".join(diff)}; set them back, or train again')
 
 # %% ../nbs/06_release.ipynb #cea4affe
@@ -69,9 +68,10 @@ def public_settings(run): # `Run`; returns a `Config`
     base,cfg = base_path(run.config),Config().update(run.config.to_dict())
     if Path(base).is_dir() and cfg.model.base != 'auto': cfg.model.base = base_name(base)
     def shown(s): # 'csv:/home/me/faq.csv?question=q' is csv:faq.csv?question=q, and an address stays one
-        kind,colon,rest = s.partition(':') if re.match(r'(?:csv|jsonl|askdocs):', s) else ('', '', s)
-        return s if '://' in rest or rest.startswith('hf:') else kind + colon + '+'.join(re.sub(r'^.*[/\\]', '', o) for o in rest.split('+'))
-    cfg.data.sources = [s if s.startswith('hf:') else shown(s) for s in cfg.data.sources]
+        if '://' in s or s.startswith('hf:'): return s
+        kind,files,columns = re.fullmatch(r'((?:csv|jsonl|askdocs):)?([^?]*)(.*)', s, re.S).groups('')
+        return kind + '+'.join(re.sub(r'^.*[/\\]', '', o) for o in files.split('+')) + columns
+    cfg.data.sources = [*map(shown, cfg.data.sources)]
     cfg.data.extends,cfg.evaluation.adapters = cfg.data.extends and shown(cfg.data.extends),[shown(o) if Path(o).exists() else o for o in cfg.evaluation.adapters]
     for s in (cfg.evaluation, cfg.augmentation): s.nli = shown(s.nli) if Path(s.nli).is_dir() else s.nli
     return cfg

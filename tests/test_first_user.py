@@ -1,9 +1,9 @@
 "What somebody does who has not read the code: looks, mistypes, deletes what was called damaged, presses Ctrl-C, brings a table with holes."
-import os, shutil, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 import pytest
 from medqa_nb.cli import main
 from medqa_nb.core.config import load_config
-from medqa_nb.core.files import MedqaError, read_json, read_table, sha256, write_json
+from medqa_nb.core.files import MedqaError, read_table, sha256, write_json
 from medqa_nb.core.runs import Run, current_run, homes
 
 @pytest.fixture

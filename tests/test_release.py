@@ -341,10 +341,10 @@ def test_a_release_is_of_what_was_trained(run, settings, words):
 def test_public_settings_tell_no_folder(run, tmp_path):
     from medqa_nb.release import public_settings
     (tmp_path/'nli').mkdir()
-    run.config.update(dict(data=dict(sources=['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', f'csv:{tmp_path}/own.csv?question=Frage', f'askdocs:{tmp_path}/p.zst+{tmp_path}/c.zst', f'{tmp_path}/x.tar.gz', '~/mine'], extends=str(tmp_path/'old')),
+    run.config.update(dict(data=dict(sources=['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', f'csv:{tmp_path}/own.csv?question=Frage/Q', f'askdocs:{tmp_path}/p.zst+{tmp_path}/c.zst', f'{tmp_path}/x.tar.gz', '~/mine'], extends=str(tmp_path/'old')),
                            evaluation=dict(adapters=[str(tmp_path)], nli=str(tmp_path/'nli'))))
     c = public_settings(run)
-    assert c.data.sources == ['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', 'csv:own.csv?question=Frage', 'askdocs:p.zst+c.zst', 'x.tar.gz', 'mine'] and c.data.extends == 'old'
+    assert c.data.sources == ['medquad', 'hf:lavita/MedQuAD', 'https://x.org/a.zip', 'csv:own.csv?question=Frage/Q', 'askdocs:p.zst+c.zst', 'x.tar.gz', 'mine'] and c.data.extends == 'old'
     assert c.evaluation.adapters == [tmp_path.name] and c.evaluation.nli == 'nli' and run.config.data.sources[-1] == '~/mine'
 
 def test_a_tag_is_followed(tmp_path):

@@ -20,7 +20,7 @@ from .costs import model_shape, targets
 from .files import MedqaError, read_json, read_table, write_json, write_table, write_whole
 from .measures import MEASURES, sign
 from .models import base_path
-from .planner import answer_hours, make_plan, rate_of, too_big
+from .planner import answer_hours, billed, make_plan, rate_of, too_big
 from .profiles import resolve
 from .restoring import fingerprint
 from .runs import Run
@@ -218,7 +218,7 @@ def train_and_answer(run, o): # `Run` with the settings of one run; the planned 
     scores = score_answers(a.key, a.answer, asked.answer, asked.question, terms, make_judge('lexical', terms))
     write_table(folder/'scores.parquet', scores.assign(id=o['id'], group=asked.set_index('key').group.loc[scores.key].to_numpy()))
     most = lambda k: max((l[k] for l in lines if l.get(k) is not None), default=None)
-    seconds,rate = time.time() - t0,rate_of(cfg, resolve(cfg.gpu.profile))
+    seconds,rate = time.time() - t0,billed(cfg)
     write_json(folder/'run.json', dict(o, state='done', peak_gib=most('allocated_gib'), host_gib=most('host_gib'), seconds=r['seconds'] + seconds, units=r['units'] + seconds*rate/3600 if rate is not None and r['units'] is not None else r['units'],
         steps=r['steps'], sessions=r['sessions'], best=r['best'], data=fingerprint(train), questions=fingerprint(asked), first_loss=next((l['loss'] for l in lines if 'loss' in l), None), time=time.time()))
     print(f'{time.strftime("%F %T")} is finished', flush=True)

@@ -6,8 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/planner.html.md"""
 
 # %% auto #0
 __all__ = ['TYPICAL', 'EVALUATED', 'typical_lengths', 'Load', 'divisions', 'most_tokens', 'fused_cuts', 'plain_cuts', 'choices',
-           'path_of', 'fp8_here', 'choose', 'rate_of', 'steps_of', 'make_plan', 'why_batch', 'reasons', 'plan_table',
-           'cheapest', 'answer_hours', 'too_big', 'quote', 'keep_speed', 'known_speeds', 'same_base']
+           'path_of', 'fp8_here', 'choose', 'rate_of', 'billed', 'steps_of', 'make_plan', 'why_batch', 'reasons',
+           'plan_table', 'cheapest', 'answer_hours', 'too_big', 'quote', 'keep_speed', 'known_speeds', 'same_base']
 
 # %% ../../nbs/core/12_planner.ipynb #e66136a5
 import math, time
@@ -20,7 +20,7 @@ from .costs import fused_peak, micro_seconds, model_shape, peak_gib, plain_becau
 from .documents import rectangles, shares
 from .files import MedqaError, read_json, write_json
 from .models import base_path
-from .profiles import profiles, resolve
+from .profiles import detect, profiles, resolve
 from .runs import consumed, content
 
 # %% ../../nbs/core/12_planner.ipynb #c6e62897
@@ -115,6 +115,10 @@ def rate_of(cfg, p, own=True): # `Config`; `GPUProfile`; is it the one that the 
     "What an hour on a card costs: the user's figure for the run's own card, or the profile's"
     return cfg.gpu.units_per_hour if own and cfg.gpu.units_per_hour is not None else p.units_per_hour
 
+def billed(cfg): # `Config`; returns units an hour, or None
+    "What an hour costs: of the card that is really here, and no less than of the planned one"
+    return max((r for p in {detect()[0], resolve(cfg.gpu.profile)} if p.gib and (r := rate_of(cfg, p)) is not None), default=rate_of(cfg, resolve(cfg.gpu.profile)))
+
 def steps_of(cfg, load): # `Config`; `Load`. Returns optimizer steps
     "How many steps the run takes"
     return cfg.training.max_steps or math.ceil(math.ceil(load.sequences/cfg.training.effective_batch)*cfg.training.epochs)
@@ -128,12 +132,13 @@ def make_plan(cfg, # `Config`
     gib=None,      # Memory that is free on this machine's card, GiB
     speeds={}):    # {name of a profile: measured seconds by predicted ones}
     "How a job runs on a card, with predicted memory, speed and cost; unknown is None"
-    if profile: cfg,asked = Config().update(cfg.to_dict()).update(dict(gpu=dict(profile=profile))),cfg.gpu.profile # with the base that it means there
+    own = profile in (None, cfg.gpu.profile)
+    if profile: cfg = Config().update(cfg.to_dict()).update(dict(gpu=dict(profile=profile))) # with the base that it means there
     p,load = resolve(cfg.gpu.profile),Load(cfg, lengths)
     options = choices(cfg, p, load, gib, speeds.get(p.name))
     o,steps = choose(options),steps_of(cfg, load)
     seconds = o['tokens_per_second'] and load.mean*(steps*cfg.training.effective_batch + steps//cfg.training.eval_steps*EVALUATED/3)/o['tokens_per_second']
-    hours,rate = seconds and seconds/3600,rate_of(cfg, p, not profile or profile == asked)
+    hours,rate = seconds and seconds/3600,rate_of(cfg, p, own)
     return dict(gpu=p.name, dtype=p.dtype, attention='sdpa', path=path_of(cfg, model_shape(base_path(cfg))), fp8=fp8_here(cfg, p),
         **{k:o[k] for k in ('per_device_batch', 'accumulation', 'micro_tokens')}, max_length=cfg.training.max_length,
         checkpointed_layers=o['checkpointed_layers'], packing=cfg.training.packing, optimizer=cfg.training.optimizer, peak_gib=o['peak_gib'],

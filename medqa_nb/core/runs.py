@@ -6,7 +6,8 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/runs.html.md"""
 
 # %% auto #0
 __all__ = ['SETTINGS', 'MADE', 'content', 'local_root', 'store_root', 'scratch_root', 'homes', 'find_run', 'copy_whole',
-           'versions', 'home', 'Run', 'machine_id', 'new_config', 'current_run', 'read_plain', 'consumed']
+           'versions', 'home', 'Run', 'machine_id', 'new_config', 'current_run', 'differences', 'read_plain',
+           'consumed']
 
 # %% ../../nbs/core/03_runs.ipynb #6b628102
 import atexit, json, os, platform, shutil, sqlite3, tempfile, time, uuid
@@ -231,6 +232,10 @@ def done(self:Run, stage): # Name of a stage; returns its report, or None
     p = self.path(stage, 'report.json')
     return read_json(p) if p.exists() and all(self.path(stage, f).exists() for f in MADE.get(stage, ())) else None
 
+def differences(was, now): # {name: value} of before; of today
+    "[(name, before, today)] of what was there before and is otherwise"
+    return [(k, was[k], v) for k,v in now.items() if k in was and was[k] != v]
+
 @patch
 def claim(self:Run, stage, # Name of a stage, and of its folder
           settings):       # {'section.key': value} that the stage consumes
@@ -238,7 +243,7 @@ def claim(self:Run, stage, # Name of a stage, and of its folder
     p = self.path(stage, 'settings.json')
     old = read_json(p) if p.exists() else {}
     new = read_plain(settings)
-    diff = [f'{k} (was {old[k]}, now {new[k]})' for k in new if k in old and old[k] != new[k]]
+    diff = [f'{k} (was {a}, now {b})' for k,a,b in differences(old, new)]
     if diff: raise MedqaError(f'{self.path(stage)} was made with other settings: {", ".join(diff)}; '
                               f'set them back, start a new run (another name), or delete that folder' + (' and checkpoints/ beside it' if stage == 'training' else ''))
     if new != old: write_json(p, {**old, **new})
