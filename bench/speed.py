@@ -30,6 +30,7 @@ def sides(profile): # Returns {name: settings}
            'Unsloth, notebook defaults':dict(tool='unsloth', batch=2, accumulation=4, again=True),
            **{f'Unsloth, grouped by length, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, grouped=True, padded=True, again=again) for i,j,again in PADDED.get(profile, [])},
            **{f'Unsloth, packed, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, packed=True, again=again) for i,j,again in PACKED[profile]}}
+    if profile in ('t4', 'l4', 'cpu'): out['ours, all recomputed'] = dict(tool='ours', docs=56, again=8*LONGEST) # in the least memory, as the peers' recomputed rows
     if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     if profile in ('cpu', 'a100-40'): # what single steps gain; transformers and PEFT as they are, by our planner
         out.update({'ours, no shared start':dict(tool='ours', docs=56, share=False), 'ours, plain path':dict(tool='ours', docs=56, plain=True)})
@@ -165,7 +166,7 @@ def tell(o): print('TELL ' + json.dumps(o), flush=True)
 
 def side(profile, lengths, name):
     "One process: load, then take turns"
-    o = sides(profile)[name] if name != 'ours, all recomputed' else AGAIN
+    o = sides(profile)[name]
     if o.get('padded'): os.environ['UNSLOTH_BLOCK_COMPILE'] = '0' # it compiles for minutes, and by its authors' word gains where a micro-batch takes the card less than 0.1 s
     os.chdir(tempfile.mkdtemp())
     try:
@@ -185,7 +186,6 @@ def full(profile): # Returns whether the card had no more to give although this 
     return torch.cuda.mem_get_info()[0] < 2**30 < GIB[profile]*2**30 - torch.cuda.max_memory_reserved() # an error leaves its process' memory as it was
 
 SECONDS,STEPS = 2.,60 # of a turn, and of all turns together, at most
-AGAIN = dict(tool='ours', docs=8, again=8*LONGEST) # the memory goal: 8 x 1,024, all layers recomputed
 
 # all of them -----------------------------------------------------------------------------------------------------------
 
@@ -223,8 +223,7 @@ def run(profiles, lengths, out, repetitions='3', only=''): # Names with commas b
     "Turns of all sides"
     path,begin,n = Path(out),time.time(),int(repetitions)
     wanted = {(p, k):o for p in profiles.split(',') for k,o in sides(p).items() if (not only or any(k.startswith(x) for x in only.split(';')))
-              and (lengths != 'dense' or k == 'ours, best' or k.startswith('Unsloth, packed'))}
-    if lengths == 'dense' and 'l4' in profiles: wanted['l4', 'ours, all recomputed'] = AGAIN
+              and (lengths != 'dense' or k in ('ours, best', 'ours, all recomputed') or k.startswith('Unsloth, packed'))}
     had = {(o['profile'], o['side']):o for o in read(path) if o['lengths'] == lengths}
     found = {k:had[k]['turns'] if k in had else [] for k in wanted}
     if not (todo := [k for k in wanted if len(found[k]) < n and not had.get(k, {}).get('error')]): return print('nothing to do')
@@ -307,7 +306,7 @@ def counts(*profiles): # Profiles; t4 and l4 unless told
     import pandas as pd
     from medqa_nb.core.profiles import profiles as cards
     peers = {p:[(b, again) for b,_,again in PACKED[p]] for p in profiles or ('t4', 'l4')}
-    out = pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)),
+    out = pd.DataFrame([o for p,sizes in peers.items() for o in (dict(profile=p, side='ours, best', **count_ours(p)), dict(profile=p, side='ours, all recomputed', **count_ours(p, 8*LONGEST)),
         *(dict(profile=p, side=f'Unsloth, packed, {z[0]} rows' + ', recomputed'*z[1], **count_peer(*z)) for z in sizes))])
     card = out.profile.map(cards)
     out['least_us'] = out.gflop*1e3/card.map(lambda p: p.tflops) + 2*(out.unpacked_mb + out.kept_mb)*1e3/card.map(lambda p: p.gbs) # written and read, at the datasheet's rates
@@ -319,8 +318,8 @@ def lengths(n, most=None): # Documents, in micro-batches of at most so many toke
     real,learned = sum(len(i) for i,_ in found),sum(int((l[1:] != -100).sum()) for _,l in found)
     return real, real - 30*(n - real/most if most else 0), learned
 
-def count_ours(profile):
-    "As `core.costs` counts: augmented matrices, the head for learned tokens only, the shared start once in a micro-batch"
+def count_ours(profile, again=None): # Profile; tokens of a micro-batch if all layers are computed again
+    "As `core.costs` counts: augmented matrices, the head for learned tokens only, the shared start once in a micro-batch; what is computed again leaves out a layer's last matrix"
     from medqa_nb.core.config import Config
     from medqa_nb.core.costs import LLAMA, LLAMA_SHAPE as s, extra_columns, fused_layer_bytes, matrices, weight_counts
     from medqa_nb.core.planner import make_plan
@@ -328,10 +327,12 @@ def count_ours(profile):
     plan,m,n = make_plan(cfg, alternatives=False),matrices(s),s['num_hidden_layers']
     groups = [('q_proj', 'k_proj', 'v_proj'), ('o_proj',), ('gate_proj', 'up_proj'), ('down_proj',)]
     sizes = [(m[g[0]][0], sum(m[o][1] for o in g), e) for g,e in zip(groups, extra_columns(cfg, s))]
-    real,computed,learned = lengths(5000, plan['micro_tokens'])
-    layers = n*sum(2*(2*a*b + 3*e*(a + b)) for a,b,e in sizes)
-    return dict(gflop=(layers*computed + 4*s['vocab_size']*s['hidden_size']*learned)/real/1e9, unpacked_mb=2*2*weight_counts(s)[0]/(plan['micro_tokens']*real/computed)/1e6,
-                kept_mb=fused_layer_bytes(cfg, s)*n*computed/real/1e6, micro_tokens=plan['micro_tokens'], recomputed=plan['checkpointed_layers'])
+    tokens = again or plan['micro_tokens']
+    real,computed,learned = lengths(5000, tokens)
+    layers = n*(sum(2*(2*a*b + 3*e*(a + b)) for a,b,e in sizes) + bool(again)*sum(2*(a*b + e*(a + b)) for a,b,e in sizes[:-1]))
+    opened = 2*weight_counts(s)[0] + bool(again)*n*sum(a*b for a,b,_ in sizes[:-1])
+    return dict(gflop=(layers*computed + 4*s['vocab_size']*s['hidden_size']*learned)/real/1e9, unpacked_mb=2*opened/(tokens*real/computed)/1e6,
+                kept_mb=(2*s['hidden_size'] if again else fused_layer_bytes(cfg, s))*n*computed/real/1e6, micro_tokens=tokens, recomputed=n if again else plan['checkpointed_layers'])
 
 def count_peer(batch, again): # Packed rows of 1,024; all layers recomputed?
     "Frozen matrices and adapters apart, all tokens through the head; what is kept follows from the shared sweeps' peaks of two sizes, or is each layer's input"
