@@ -1,7 +1,7 @@
 """Augmentation in figures:  python bench/augmentation.py [MedQuAD.tar.gz]
 
-Planted errors: recall of each category and good answers lost, in the parts that the rules were developed with and in the final one, which was written by somebody
-who had not seen the rules and is measured only. With an archive: seconds of augmentation by rules over its whole training split, rows and rejected rows of each kind, coverage before and after; and the quote for Claude.
+Planted errors: recall of each category and good answers lost, in the parts that the rules were developed with and in the final ones, which were written by others
+who had not seen the rules and are measured only. With an archive: seconds of augmentation by rules over its whole training split, rows and rejected rows of each kind, coverage before and after; and the quote for Claude.
 """
 import sys, tempfile, time
 from pathlib import Path
@@ -9,10 +9,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tests'))
 
 def errors():
     from planted_augmentation import DEVELOPED, FINAL, measured
-    for name in (*DEVELOPED, FINAL):
-        rates,_ = measured(name)
+    def line(name, rates):
         bad = [v for k,v in rates.items() if k != 'good']
-        print(f'{name}: ' + ', '.join(f'{k} {a}/{b}' for k,(a,b) in rates.items() if k != 'good') + f'; bad caught {sum(a for a,_ in bad)}/{sum(b for _,b in bad)}, good lost {rates["good"][0]}/{rates["good"][1]}', flush=True)
+        print(f'{name}: ' + ', '.join(f'{k} {a}/{b}' for k,(a,b) in sorted(rates.items()) if k != 'good') + f'; bad caught {sum(a for a,_ in bad)}/{sum(b for _,b in bad)}, good lost {rates["good"][0]}/{rates["good"][1]}', flush=True)
+    for title,parts in (('developed', DEVELOPED), ('final', FINAL)):
+        found = []
+        for name in parts:
+            found.append(measured(name)[0])
+            line(name, found[-1])
+        line(f'all {title}', {k:tuple(map(sum, zip(*(o[k] for o in found)))) for k in found[0]})
 
 def whole(archive):
     from medqa_nb.augmentation import augment, quoted

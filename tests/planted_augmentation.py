@@ -1,10 +1,11 @@
-"Planted errors: reads tests/planted/augmentation_*.txt;  python tests/planted_augmentation.py seen|heldout|third|...|sixteenth|final  prints recall for each category and the good answers that are lost."
+"Planted errors: reads tests/planted/augmentation_*.txt;  python tests/planted_augmentation.py 01|02|...|final_1|...  prints recall for each category and the good answers that are lost."
 import re, sys
 from collections import Counter
 from pathlib import Path
 
-DEVELOPED = 'seen', 'heldout', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth', 'ninth', 'tenth', 'eleventh', 'twelfth', 'thirteenth', 'fourteenth', 'fifteenth', 'sixteenth' # the rules were developed with these
-FINAL = 'final' # nobody who changes the rules has seen this one
+PARTS = sorted(p.stem.partition('_')[2] for p in (Path(__file__).parent/'planted').glob('augmentation_*.txt'))
+DEVELOPED = [o for o in PARTS if o.isdigit()] # the rules were developed with these
+FINAL = [o for o in PARTS if not o.isdigit()] # nobody who changes the rules has looked into these
 
 def path_of(name): return Path(__file__).parent/f'planted/augmentation_{name}.txt' # Part
 

@@ -267,15 +267,19 @@ def test_templates_are_sound(made):
     said = set(train.answer)
     for r in new[new.key.map(kind_of) == 'not in the source'].itertuples(): assert 'not have enough information' in r.answer and not any(c.isdigit() for c in r.answer.replace(r.focus, ''))
 
-def test_planted_errors():
-    "The parts that the rules were developed with, and the final one, which nobody who changes them has seen (bench/augmentation.py prints all)"
-    from planted_augmentation import DEVELOPED, FINAL, measured
-    for part in (*DEVELOPED, FINAL):
-        rates,_ = measured(part)
+@pytest.mark.parametrize('which,least,most', [('DEVELOPED', .93, .03), ('FINAL', .9, .05)])
+def test_planted_errors(which, least, most):
+    "The parts that the rules were developed with, and the final ones, which nobody who changes them has looked into (bench/augmentation.py prints all)"
+    import planted_augmentation
+    found = []
+    for part in getattr(planted_augmentation, which):
+        rates,_ = planted_augmentation.measured(part)
         lost,of = rates.pop('good')
         caught,planted = map(sum, zip(*rates.values()))
-        least,most = (.9, .05) if part == FINAL else (.98, .03) if part in ('seen', 'heldout', 'third') else (.85, .08) if part in ('twelfth', 'thirteenth', 'fourteenth', 'fifteenth', 'sixteenth') else (.9, .06)
-        assert planted == of == 150 and caught >= least*planted and lost <= most*of, (part, caught, lost, rates)
+        assert planted == of == 150 and caught >= .85*of and lost <= .09*of, (part, caught, lost, rates)
+        found.append((caught, lost, of))
+    caught,lost,of = map(sum, zip(*found))
+    assert len(found) > 4 and caught >= least*of and lost <= most*of, (caught, lost, of)
 
 def test_nothing_leaves_loopback(tmp_path):
     "A process in which any other address than the loopback's is an error: the guard stops the API's own address, and augmentation against the stand-in needs none"

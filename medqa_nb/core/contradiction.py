@@ -6,10 +6,10 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/contradiction.html.md"""
 
 # %% auto #0
 __all__ = ['cut', 'example', 'insert_words', 'neutral', 'until', 'listed', 'condition', 'less', 'subject', 'asker', 'hedge',
-           'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'spans', 'stopping', 'leave_to', 'permits',
+           'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'commonest', 'stopping', 'leave_to', 'permits',
            'alone', 'meant', 'little', 'bare_verb', 'praise', 'one_word', 'as_one', 'clauses', 'joined', 'actor',
-           'claims', 'stated', 'urgent', 'turned_words', 'lets', 'tells_or_praises', 'stops', 'hangs_on', 'goes_on',
-           'forbidden', 'turned', 'opposed', 'quiet_part', 'contradictions']
+           'claims', 'stated', 'urgent', 'turned_words', 'opposites', 'lets', 'tells_or_praises', 'stops', 'hangs_on',
+           'goes_on', 'forbidden', 'opposed', 'quiet_part', 'contradictions']
 
 # %% ../../nbs/core/42_contradiction.ipynb #d1a0c013
 import re
@@ -24,7 +24,7 @@ cut = re.compile('|'.join([ # Where a clause ends or begins
     r'\b(?:but )?(?:even |only )?(?:if|when|whether)\b', r'\bwithout\b', r'\bwhile (?=(?:the|you|your|an?|he|she|they|it)\b[^.;,]*\b(?:cannot|can.t|not)\b)', r'\bas long as\b', r'\bprovided\b', r'\bwhere (?=children|kids|your child|pets|no one|nobody)', r'\bonce (?=(?:you|the|your|it|treatment|they|both)\b)',
     r'\bthan (?=(?:ibuprofen|naproxen|aspirin|acetaminophen)\b)', r'\band (?=(?:\w+ ){0,2}(?:no|not|never|nothing|cannot)\b)', r'(?<!if )(?<!when )\b(?:that|which|who) (?=(?:\w+ )?(?:not|never|cannot)\b|you (?:\w+ )?can.t\b)',
     r'\bso (?=(?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)\b)',
-    r'\band (?=(?:can|may|must|should|will|is|are|has|have|does|heal|needs?|gets?|goes|comes|clears|passes|helps|lasts|sets|brings|makes|causes|eases|go|spreads?|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )']), re.I)
+    r'\band (?=\w+ (?:is|are) )', r'\band (?=(?:avoiding|can|may|must|should|will|is|are|has|have|does|heal|needs?|gets?|goes|comes|clears|passes|helps|lasts|sets|brings|makes|causes|eases|go|spreads?|last|pass|stop|clear|come|fade|start|begin|work|do not|don.t|never|avoid|must not|should not|cannot|it|you|they|keep|wait|stay|let|swallow) )']), re.I)
 example = re.compile(r'\s*(?:such as|for example|including|like|e\.g)\b')
 insert_words = re.compile(r'\b(?:such as|for example|including)\b[^,;.]*?(?=\b(?:is|are|do|does|can|cannot|may|should|will|must|have|has|help|helps|work|works)\b|[,;.]|$)')
 
@@ -55,7 +55,7 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
     for a,b in zip(at, at[1:]):
         s,end = text[a:b],text[:a].rstrip()[-1:]
         if not s.strip(): continue
-        listing = parts and re.match(r'and (?!it\b|they\b|he\b|she\b|this\b|you\b)\w+ (?:is|are|was|were|do|does|can|should) (?:not|never)\b', s) and not d['states'].search(parts[-1]) # "wear and tear is not the cause"
+        listing = parts and re.match(r'and (?!it\b|they\b|he\b|she\b|this\b|you\b)\w+ (?:(?:is|are)|(?:was|were|do|does|can|should) (?:not|never))\b', s) and not d['states'].search(parts[-1]) # "wear and tear is not the cause"
         insert = listing or end == ',' and (len(s.split()) < 4 or example.match(s) or re.match(r'\s*(?:not )?even (?!if|when|though|while)', s)) and not re.match(r'\s*(?:(?:and|but|or) )?(?:no|not|never|so|since|because|unless|avoid|don.t|do not)\b|\s*but\b', s)
         if parts and (insert or joins and not re.match(r'\s*(?:because|since|but|if|when|unless|so)\b', s)): parts[-1] += s
         else: parts.append(s)
@@ -112,6 +112,7 @@ def stated(text): # Text
         said = asker.sub(lambda a: 'You' + f' {a[1].lower()}'*(a[1].lower() not in 'do does did is are am'.split()), m[1]).strip()
         return ' ' + 'It is not so: '*(m[2][0] in 'nN') + said + (f' {partly}' if partly else '. ')
     text = re.sub(r"[^.?!]*\b(?:not|never|avoid|\w+n['’]t)\b[^.?!]*\?[^.?!]*[.?!]", ' ', text, flags=re.I) # what is denied and asked may be meant either way
+    text = re.sub(r'\bwhat (?:not to \w+|to avoid): (no\b|not\b|never\b|do not|don.t|avoid)?', lambda m: m[1] or 'avoid: ', text, flags=re.I)
     text = re.sub(r"\b(don['’]ts?|do not|avoid|never): ([^.]*)", lambda m: f'{m[1]} ' + re.sub(r', (?:or |and )?', ' or ', m[2]), text, flags=re.I)
     text = re.sub(r'\b(choose|prefer|pick|take|use) (\w+) over (?=\w+\b)', r'\1 \2 instead of ', text, flags=re.I)
     text = reply.sub(turned, text)
@@ -140,11 +141,16 @@ def turned_words(mine, theirs, source): # Clauses; claims; text
             if any(signs <= x and w & b and rest and len(rest & w) >= .5*len(rest) for w,x,_ in theirs): out.append(t)
     return out
 
-spans = frozenset(map(stem, 'minute hour day night week month year time times long short term run high low large small new old early late slow soon full'.split())) # words of any clause
+commonest = frozenset(map(stem, 'minute hour day night week month year time times long short term run high low large small new old early late slow soon full'.split())) # words of any clause
 stopping = frozenset(map(stem, 'stop skip quit miss forget delay end'.split()))
 
+def opposites(a, b): # Stems of two clauses
+    "Does one have a word that is the opposite of one of the other, as in *not dangerous* and *harmless*?"
+    return any(x & a and y & b for x,y in word_data()['opposites'])
+
+# %% ../../nbs/core/42_contradiction.ipynb #a1c0de07
 leave_to = r'(?:(?:you|they|he|she|others?|who live with \w+ \w+|your \w+) (?:can|may|could)|(?:it is|it.s) (?:okay|fine|safe|all right) to|feel free to)'
-permits = re.compile(rf'\b{leave_to} (?:\w+ )?(skip|stop|miss|quit|leave (?:out|off))\b(?! (?:breathing|working))|\b(?:can|may) (?:\w+ )?be (?:skipped|stopped|missed|left out)\b', re.I)
+permits = re.compile(rf'\b{leave_to} (?:\w+ )?(skip|stop|miss|quit|leave (?:out|off))\b(?! (?:breathing|working))|\b(?:can|may) (?:\w+ )?be (?:skipped|stopped|missed|left out)\b(?![^.?!]*\?)', re.I)
 alone = re.compile(r"\b(?:start|stop|take|change|raise|lower|adjust|use)\b[^.;?!]*\b(?:on your own|by yourself|without (?:asking|checking|telling))\b", re.I)
 
 def lets(answer, source): # Texts
@@ -153,12 +159,13 @@ def lets(answer, source): # Texts
     denies = lambda t, m: re.search(r"\b(?:not|never|no|avoid|danger\w*)\b|n['’]t\b", t[max(0, t.rfind('.', 0, m.start())):(t.find('.', m.end()) + 1 or None)], re.I)
     return out + [m[0] for m in alone.finditer(answer) if not denies(answer, m) and (a := [denies(source, o) for o in alone.finditer(source)]) and all(a)]
 
+# %% ../../nbs/core/42_contradiction.ipynb #a1c0de0a
 meant = re.compile(r'(?:which|and it|it|they|because it|because they|since it|since they)\b')
 little = re.compile('|'.join([ # Clauses that assert too little to contradict
-    r'\bno longer\b', r'\bnone\b(?! of)', r'\beither\W*$', r'^especially\b', r'\bto (?:your|him|her|them)sel(?:f|ves)\b', r'\bthe most\b', r'\bmaximum\b', r'\bat (?:the )?most\b', r'\bnot enough\b', r'^(?:and |but )?protect\b',
+    r'\bno longer\b', r'\bnone\b(?! of)', r'\beither\W*$', r'^especially\b', r'\bto (?:your|him|her|them)sel(?:f|ves)\b', r'\bthe most\b', r'\bmaximum\b', r'\bat (?:the )?most\b', r'\bnot enough\b', r'\b(?:must|has to|have to) wait\b', r'^(?:and |but )?protect\b',
     r'^It is not so: (?:You )?(?:can|may|should) (?:stop|skip|quit)\b', r'\bno (?:more|less|fewer|later|longer|higher|lower|earlier)(?: \w+)? than\b']))
 bare_verb = re.compile(r'(?!\w+(?:ing|ity|ness|tion|ment) )(\w+) (?:it|them|the|your|an?|o[nr]|off|and|with|into|up) ')
-praise = re.compile(r'\b(?:safe|suits?|suitable|helps?|works?(?! less)|prevents?|treats?|cures?|ends?|speeds?|shortens?|protects?|corrects?|fixes|better|best|preferred|all right|fine|okay|good|harmless|rules? (?:it )?out|eases?|relieves?)\b', re.I)
+praise = re.compile(r'\b(?:safe|suits?|suitable|helps?|works?(?! less)|prevents?|treats?|cures?|ends?|speeds?|shortens?|protects?|corrects?|fixes|better|best|preferred|all right|fine|okay|good|harmless|rules? (?:it )?out|eases?|relieves?|of (?:\w+ )?(?:help|use))\b', re.I)
 
 def tells_or_praises(text): # Clause; returns a bool
     return bool((d := word_data())['tells'].match(text) or d['allows'].search(text) or d['praises'].search(text))
@@ -188,18 +195,14 @@ def forbidden(clause, denied, never): # A clause that denies nothing; stems that
     if doer and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): return True
     return bool(ws & (never if stops(ws) else denied)) and bool(d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text)
 
-def turned(a, b): # Stems of two clauses
-    "Does one have a word that is the opposite of one of the other, as in *not dangerous* and *harmless*?"
-    return any(x & a and y & b for x,y in word_data()['opposites'])
-
 def opposed(clause, theirs, least, margin): # A clause; claims of the source; see `contradictions`
     "Is the source's most similar claim of the other sign, and none of the same sign nearly as similar?"
     d,(ws,odd,text) = word_data(),clause
-    if risk.match(text) or less.search(text) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): return False
+    if risk.match(text) or less.search(text) and not any(x == {True} and less.search(t) for _,x,t in theirs) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): return False
     kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
     told = odd and warns.match(text) # who warns contradicts what is told, allowed or praised, not what is explained
     def near(sign): # Share of the clause's words in the most similar claim of a sign
-        fit = [ws & w for w,x,t in theirs if sign in x and not (odd != sign and turned(ws, w)) and not (kept and sign and stops(w)) and (not told or sign or tells_or_praises(t))
+        fit = [ws & w for w,x,t in theirs if sign in x and not (odd != sign and opposites(ws, w)) and not (kept and sign and stops(w)) and (not told or sign or tells_or_praises(t))
                and (sign == odd or len(ws) > 2 or 2*len(ws & w) >= len(w))]
         return max(map(len, fit), default=0)/len(ws)
     return near(not odd) >= least and near(not odd) - near(odd) >= margin
@@ -217,12 +220,12 @@ def contradictions(answer, source, # Texts
     found,d,out = clauses(source, leave),word_data(),{}
     theirs,mine = claims(found),clauses(quiet_part(answer), leave)
     asserted = {w for ws,odd,_ in found if not odd for w in ws} | {w for ws,signs,t in theirs if signs == {False} and re.match(r'and (?:is|are|can|may|should)\b', t) and d['praises'].search(t) for w in ws}
-    every = {w for ws,odd,_ in found if odd for w in ws} - asserted - spans
-    denied = {w for ws,odd,_ in found if odd and not stops(ws) for w in ws} - asserted - d['plain'] - spans
+    every = {w for ws,odd,_ in found if odd for w in ws} - asserted - commonest
+    denied = {w for ws,odd,_ in found if odd and not stops(ws) for w in ws} - asserted - d['plain'] - commonest
     more = hangs_on(mine, theirs)
     mine = [o for i,o in enumerate(mine) if not goes_on(mine, i)]
     for single,(ws,odd,text) in [*((True, o) for o in mine), *((False, o) for o in more)]:
-        if not ws or text.endswith(':') or condition.match(text) or little.search(text) or advice.search(text) and not odd: continue
+        if not ws or 'toolittl' in ws and not odd or text.endswith(':') or condition.match(text) or little.search(text) or advice.search(text) and not odd: continue
         if (single and not odd and forbidden((ws, odd, text), denied, every - d['plain'])
             or not odd and not d['states'].search(text) and (m := bare_verb.match(text)) and stem(m[1].lower()) in every
             or opposed((ws, odd, text), theirs, least, margin)): out[text] = 1

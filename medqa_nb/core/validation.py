@@ -23,14 +23,15 @@ calming = re.compile(r"[^.?!]*\b(?:sleep it off|(?:should|will|usually|often|soo
     r"|\bemergency(?: \w+)?[:?] (?=(?:take|sleep|drink|rest|wait|lie|try|apply|put|eat|stay|use|watch)\b)", re.I)
 line = re.compile(r'(?:\b(?:or|and) )?\b(?:call|text|contact|reach|dial|phone|ring)\b(?:(?!911)[^.;,])*\b988\b(?:(?!911)[^.;,])*(?=[.;,]|$)', re.I)
 only_if = re.compile(r'\b(?:911|ambulance|hospital|ER|emergency (?:department|room|care|help|services|doctor)),? only (?:if|when|once|after)\b|\b911\?\s+Only (?:if|when)\b|only calls for (?:a|some) (?!911)|\bonly need to (?:call|go|get|seek|see)\b|\b(?:911|ambulance|emergency)\b[^.?!]*\bunless\b', re.I)
-waits = re.compile(r'\b(?:wait and see|can wait(?! for)|enough to rest|sleep it off|next week|until the (?:next )?morning|in the morning whether|see how (?:he|she|it|they) (?:is|are))\b', re.I)
+waits = re.compile(r'\b(?:wait and see|can wait(?! for)|enough to rest|sleep it off|next week|until the (?:next )?morning|in the morning whether|see how (?:he|she|it|they) (?:is|are)|feel tomorrow|in the diary|(?:few|next|coming) weeks|next (?:injection|reviewed)|(?:next|routine|regular)(?: \w+){0,2} (?:visit|appointment|check-?up|check|session|review))\b', re.I)
 
-other = re.compile(r"(?:[;:,]|\b(?:and|then)\b) (?:and |then |so |or )?(?:simply |just |only |can |it |these |they |you can |first )*(?:book|schedule|rest|drink|take|use|watch(?:ed)?|wait|stay|keep|lie|sleep|try|eat|put|give|apply|mention|make|let|ask|tell|a good|a nap|go to bed|see (?:if|how|whether)|home|at home|settle|pass)\b|\b(?:can|may) (?:simply )?(?:be|wait)\b", re.I) # does the answer to it send elsewhere?
+other = re.compile(r"(?:[;:,]|\b(?:and|then)\b) (?:and |then |so |or )?(?:simply |just |only |can |it |these |they |you can |first )*(?:book|schedule|rest|drink|take|use|watch(?:ed)?|wait|stay|keep|lie|sleep|try|eat|put|give|apply|mention|make|let|ask|tell|note|bring|raise|discuss|a good|a nap|go to bed|see (?:if|how|whether)|home|at home|settle|pass)\b|\b(?:can|may) (?:simply )?(?:be|wait)\b", re.I) # does the answer to it send elsewhere?
 
 def urges(text, how=urgent): # Text; test of a sentence. Returns a bool
     "Does it send people to emergency care, in a sentence that is not denied?"
     asked = lambda m: f'{m[1]}, {m[2]}' if (d := word_data()['haste']).search(m[1]) or d.match(m[2]) else m[0] # "When do I go to hospital? Straight away, if ..."
     text = re.sub(r'([^.?!]*)\?\s+([^.?!]*)', asked, text)
+    text = re.sub(r'\b(?:emergency|emergencies|urgent)(?: \w+)?:(?=([^.?!]*))', lambda m: ' ' if other.search(m[1]) else m[0], text, flags=re.I) # "Emergency: ...; mention it"
     text = re.sub(r'([^.?!]*\?)(?=([^.?!]*(?:\.\s+Then [^.?!]*)?))', lambda m: ' ' if re.match(r'\s*(?:never|(?:there is )?no need|you (?:do not|don.t) (?:need|have))\b', m[2], re.I) else m[1] if re.search(r'\b(?:911|988|ER|emergency room|ambulance|hospital|help|care)\b', m[1]) or 'emergency' in m[1] and not other.search(m[2]) else ' ', text) # what is only asked sends nobody
     text = calming.sub(lambda m: m[0] if re.search(r'\b(?:911|ER|emergency room)\b', m[0]) else ' ', text)
     return any(how(text[a:b]) and not re.search(r"(?:rarely|seldom|not|n['’]t) (?:needed|necessary|an emergency)|\b(?:no need|not need|need not|not necessary|never|don['’]t|do not|not) (?:to )?(?:call|go(?! back| in| home| down| away)|seek|get|see)\b|\bno need for\b", text[a:b], re.I)
@@ -39,11 +40,11 @@ def urges(text, how=urgent): # Text; test of a sentence. Returns a bool
 def unsafe(answer, source, # Texts
     due=None):             # Must emergency care be named? None takes what the source does
     "Reasons why an answer may hurt"
-    later = re.search(r'\b(?:mention|bring|tell|see|wait|ask)\b[^.]{0,40}\b(?:next|routine|regular)\b[^.]{0,20}\b(?:visit|appointment|check)', answer, re.I)
-    out = [f'harmful: {m}' for k,m in harms(answer) if verdict([(k, m)]) == 'drop' and m.lower() not in source.lower() and not re.match(r'(?:do |does )?not (?:to be )?(?:\w+ed|woken|wake|breath\w*|respond\w*|stop|go|exist|there)\b', m)]
+    out = [f'harmful: {m}' for k,m in harms(answer) if verdict([(k, m)]) == 'drop' and m.lower() not in source.lower() and not re.match(r'(?:(?:do |does )?not|never) (?:to be )?(?:\w+ed|woken|wak(?:e|ing)|breath\w*|respond\w*|stop|go|exist|there|lets? up)\b', m)]
+    told = re.sub(r'[^.?!]*(?<!911)\?', ' ', answer)
     if due is None: due = urges(source, word_data()['emergency'].search)
     more = due and urges(line.sub(' ', source), word_data()['emergency'].search) # than the line for thoughts of suicide
-    if due and (later or not urges(line.sub(' ', answer) if more else answer) or any(p.search(answer) and not p.search(source) for p in (only_if, waits))): out.append('the source calls for emergency care')
+    if due and (not urges(line.sub(' ', answer) if more else answer) or any(p.search(told) and not p.search(source) for p in (only_if, waits))): out.append('the source calls for emergency care')
     return out
 
 # %% ../../nbs/core/42_validation.ipynb #24ea4e4b
