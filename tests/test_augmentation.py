@@ -267,6 +267,11 @@ def test_templates_are_sound(made):
     said = set(train.answer)
     for r in new[new.key.map(kind_of) == 'not in the source'].itertuples(): assert 'not have enough information' in r.answer and not any(c.isdigit() for c in r.answer.replace(r.focus, ''))
 
+def bounds(part): # Part; returns (share of the bad caught at least, share of the good lost at most)
+    if part in ('01', '02', '03'): return .98, .03
+    if part in ('12', '13', '14', '15', '16'): return .85, .08
+    return (.9, .05) if part == 'final_1' else (.9, .08) if part.startswith('final') else (.9, .06)
+
 @pytest.mark.parametrize('which,least,most', [('DEVELOPED', .93, .03), ('FINAL', .9, .05)])
 def test_planted_errors(which, least, most):
     "The parts that the rules were developed with, and the final ones, which nobody who changes them has looked into (bench/augmentation.py prints all)"
@@ -276,7 +281,8 @@ def test_planted_errors(which, least, most):
         rates,_ = planted_augmentation.measured(part)
         lost,of = rates.pop('good')
         caught,planted = map(sum, zip(*rates.values()))
-        assert planted == of == 150 and caught >= .85*of and lost <= .09*of, (part, caught, lost, rates)
+        low,high = bounds(part)
+        assert planted == of == 150 and caught >= low*of and lost <= high*of, (part, caught, lost, rates)
         found.append((caught, lost, of))
     caught,lost,of = map(sum, zip(*found))
     assert len(found) > 4 and caught >= least*of and lost <= most*of, (caught, lost, of)

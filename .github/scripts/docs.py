@@ -148,7 +148,7 @@ def doc_md(source, module):
         sig = {k:v for k,v in sig.items() if k not in ('self', 'return')}
         cell = lambda t: t.replace('|', ' or ').replace('<', '&lt;')
         shown = lambda d: d.__name__ if inspect.isroutine(d) else repr(d)
-        default = lambda k: '' if k not in sig or (d := sig[k].default) is inspect.Parameter.empty else f'`{shown(d)}`' if len(shown(d)) < 60 and '|' not in shown(d) and shown(d) != '<lambda>' else '…'
+        default = lambda k: '' if k not in sig or (d := sig[k].default) is inspect.Parameter.empty else f'`{s}`' if len(s := shown(d)) < 60 and '|' not in s and s != '<lambda>' else '…'
         rows = [f'| {", ".join(ks)} | {" ".join(dict.fromkeys(type_words(sig[k]) for k in ks if k in sig)).strip()} | {" ".join(filter(None, map(default, ks)))} | {cell(m[:1].upper() + m[1:] if m[:1].isalpha() else m)} |' for ks,m in meanings(n, sig).items()]
         doc = (ast.get_docstring(n) or '').replace('<', '\\<')
         out.append(f':::: {{.doc #api-{name}}}\n**{name}**: {doc}\n\n' + ('| parameter | type | default | meaning |\n|---|---|---|---|\n' + '\n'.join(rows) + '\n' if rows else '') + '\n::::')

@@ -6,11 +6,11 @@ Docs: https://medqa-nb.github.io/medqa_nb/core/contradiction.html.md"""
 
 # %% auto #0
 __all__ = ['cut', 'example', 'insert_words', 'reworded', 'neutral', 'until', 'listed', 'in_list', 'own', 'condition', 'less',
-           'subject', 'asker', 'hedge', 'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk', 'commonest',
-           'stopping', 'leave_to', 'permits', 'alone', 'meant', 'little', 'bare_verb', 'praise', 'one_word', 'as_one',
-           'inserted', 'open_end', 'parts_of', 'denials', 'clauses', 'joined', 'actor', 'claims', 'stated', 'urgent',
-           'turned_words', 'opposites', 'lets', 'tells_or_praises', 'stops', 'hangs_on', 'goes_on', 'forbidden',
-           'opposed', 'quiet_part', 'contradictions']
+           'gerund', 'subject', 'asker', 'hedge', 'reply', 'who', 'advice', 'warns', 'asks', 'steady', 'risk',
+           'commonest', 'stopping', 'leave_to', 'permits', 'alone', 'meant', 'little', 'bare_verb', 'praise',
+           'one_word', 'as_one', 'inserted', 'open_end', 'parts_of', 'denials', 'clauses', 'joined', 'actor', 'claims',
+           'stated', 'urgent', 'turned_words', 'opposites', 'lets', 'tells_or_praises', 'stops', 'hangs_on', 'goes_on',
+           'forbidden', 'opposed', 'quiet_part', 'contradictions']
 
 # %% ../../nbs/core/42_contradiction.ipynb #d1a0c013
 import re
@@ -107,7 +107,8 @@ def clauses(text, leave=frozenset()): # Text; stems that do not count. Returns [
 
 # %% ../../nbs/core/42_contradiction.ipynb #a1c0de02
 condition = re.compile(r'(?:and |or |but |only |even |not )*(?:if|when|while|whether|before|unless|until|without|so that|as long as|provided|so (?:you|it|they|he|she|(?:the|your) \w+) (?:(?:do|does|wo)n.t|do not|does not|will not)|in case|to|where|makes? sure|ensures?)\b', re.I)
-less = re.compile(r'\b(?:cut(?:s|ting)? (?:down|back) on|(?:eat|drink|have)(?:ing)? (?:less|fewer))\b|^(?:avoiding|skipping|stopping|not \w+ing)\b', re.I) # denies in part, or begins with what is denied
+less = re.compile(r'\b(?:cut(?:s|ting)? (?:down|back) on|(?:eat|drink|have)(?:ing)? (?:less|fewer))\b', re.I) # denies in part
+gerund = re.compile(r'(?:avoiding|skipping|stopping|not \w+ing)\b', re.I) # what is denied is the subject, of which something is said
 subject = re.compile(r'(?:(?:because|since|as) (?:it|they|this|these)|and|so|which|that|who|it|they|this|these|he|she|its|their)\b', re.I)
 asker = re.compile(r'^ *(do|does|did|is|are|am|can|could|may|should|will) +(?:I|we|you|he|she|they|(?:my|the|our) (?:\w+ )?(?:child|children|kids?|baby|son|daughter))\b', re.I)
 hedge = r'(?:usually|often|generally|normally|mostly|most likely|probably|in most cases|as a rule|for most people)'
@@ -136,7 +137,7 @@ def claims(found): # From `clauses`
         elif before and t.startswith('without'): out.append((w | before[0], {odd != before[1]}, t))
         elif before and subject.match(t): out += [(w, {odd}, t)]*(not t.startswith('which')) + [(w | (before[0] if odd == before[1] or t.startswith('which') else actor(before)), {odd, before[1]} if t.startswith('which') and not odd else {odd}, t)]
         elif not condition.match(t): out.append((w, {odd}, t))
-    return [(w, {True, False} if less.search(t) and signs == {False} or re.match('avoiding', t, re.I) else signs, t) for w,signs,t in out]
+    return [(w, {True, False} if gerund.match(t) or less.search(t) and signs == {False} else signs, t) for w,signs,t in out]
 
 def stated(text): # Text
     "Its questions as statements where *yes* or *no* follows, and else left out"
@@ -225,14 +226,14 @@ def goes_on(mine, i): # Clauses; index. Returns a bool
 def forbidden(clause, denied, never): # A clause that denies nothing; stems that the source has in denials alone, without and with those of stopping
     "Does it tell, allow or praise what the source only denies?"
     d,(ws,_,text),doer = word_data(),clause,actor(clause)
-    if less.search(text): return False
+    if less.search(text) or gerund.match(text): return False
     if doer and doer != ws and len(doer & denied) >= .66*len(doer) and praise.search(text) and d['states'].search(text): return True
     return bool(ws & (never if stops(ws) else denied)) and bool(d['tells'].match(text) or d['allows'].search(text)) and not steady.match(text)
 
 def opposed(clause, theirs, least, margin): # A clause; claims of the source; see `contradictions`
     "Is the source's most similar claim of the other sign, and none of the same sign nearly as similar?"
     d,(ws,odd,text) = word_data(),clause
-    if risk.match(text) or less.search(text) and not any(x == {True} and less.search(t) for _,x,t in theirs) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): return False
+    if risk.match(text) or gerund.match(text) or less.search(text) and not any(x == {True} and less.search(t) for _,x,t in theirs) or not d['states'].search(text) and not d['tells'].match(text) and (not odd or len(ws) < 2): return False
     kept = steady.match(text) or re.search(r'\b(?:go|carry) on\b|\bcontinue\b', text, re.I) or not stops(ws) and re.match(r'(?:and |but |please )*(?:take|use|finish)\b', text, re.I)
     told = odd and warns.match(text) # who warns contradicts what is told, allowed or praised, not what is explained
     def near(sign): # Share of the clause's words in the most similar claim of a sign
