@@ -55,8 +55,8 @@ neutral = re.compile('|'.join([ # What denies nothing
 until = r"(?:(?!\b(?:but|because|since|if|when|unless|until)\b)[^.;:])"
 listed = [re.compile(p, re.I) for p in (
     rf"\b((?:don['’]t|do not|never) (?:(?!\band\b){until})*?), ((?:(?!\band\b){until})*? or )",
-    rf"\b((?:avoid|skip) (?:\w+ ?){{1,3}}), ((?:(?:\w+ ?){{1,3}}, ){{0,4}}(?:\w+ ?){{0,3}}and )",
-    rf"\b((?:avoid) (?:\w+ ?){{1,3}}), ((?:(?:\w+ ?){{1,3}}, ){{0,4}}(?:\w+ ?){{0,3}}or )")]
+    r"\b((?:avoid|skip) (?:\w+ ?){1,3}), ((?:(?:\w+ ?){1,3}, ){0,4}(?:\w+ ?){0,3}and )",
+    r"\b(avoid (?:\w+ ?){1,3}), ((?:(?:\w+ ?){1,3}, ){0,4}(?:\w+ ?){0,3}or )")]
 
 def as_one(text): # Text
     "Lists of what is denied, as *do not swim, run or lift*, without their commas"
@@ -190,7 +190,7 @@ alone = re.compile(r"\b(?:start|stop|take|change|raise|lower|adjust|use)\b[^.;?!
 
 def lets(answer, source): # Texts
     "What the answer leaves to the patient and the source forbids"
-    out = [m[0] for m in permits.finditer(answer) if re.search(rf"(?:\bnot|\bnever|n['’]t|\bno) (?:\w+ ){{0,3}}(?:skip|stop|miss|quit|le(?:ave|ft) out)|\bfinish|\beven (?:if|when) (?:you|the \w+) (?:feel|look)|\btake all|\ball (?:of )?the pills", source, re.I) and not permits.search(source)]
+    out = [m[0] for m in permits.finditer(answer) if re.search(r"(?:\bnot|\bnever|n['’]t|\bno) (?:\w+ ){0,3}(?:skip|stop|miss|quit|le(?:ave|ft) out)|\bfinish|\beven (?:if|when) (?:you|the \w+) (?:feel|look)|\btake all|\ball (?:of )?the pills", source, re.I) and not permits.search(source)]
     denies = lambda t, m: re.search(r"\b(?:not|never|no|avoid|danger\w*)\b|n['’]t\b", t[max(0, t.rfind('.', 0, m.start())):(t.find('.', m.end()) + 1 or None)], re.I)
     return out + [m[0] for m in alone.finditer(answer) if not denies(answer, m) and (a := [denies(source, o) for o in alone.finditer(source)]) and all(a)]
 
