@@ -5,7 +5,7 @@ SHAPE = dict(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, nu
              max_position_embeddings=131072, rms_norm_eps=1e-5, tie_word_embeddings=False,
              rope_parameters=dict(rope_type='llama3', rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192))
 
-def make(dtype, device='cuda', rank=32, seed=0, **shape):
+def make(dtype, device='cuda', rank=32, seed=0, quantised=True, **shape):
     "A `PeftModel` with an adapter on all linear layers, B not zero"
     import bitsandbytes as bnb
     from bitsandbytes.functional import quantize_4bit
@@ -16,7 +16,7 @@ def make(dtype, device='cuda', rank=32, seed=0, **shape):
     c = LlamaConfig(**{**SHAPE, **shape}); c._attn_implementation = 'sdpa'
     with torch.device('meta'): model = LlamaForCausalLM(c).to(dtype)
     for name,o in list(model.named_modules()):
-        if type(o) is not torch.nn.Linear or name == 'lm_head': continue
+        if type(o) is not torch.nn.Linear or name == 'lm_head' or not quantised: continue
         q = bnb.nn.Linear4bit(o.in_features, o.out_features, bias=False, compute_dtype=dtype, quant_type='nf4', compress_statistics=True, device='meta')
         w,s = quantize_4bit(torch.randn(o.out_features, o.in_features, device=device, dtype=dtype)*.02, quant_type='nf4', compress_statistics=True)
         q.weight = bnb.nn.Params4bit(w, requires_grad=False, quant_state=s, bnb_quantized=True, module=q); q.quant_state = s

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
 
-from .augmented import Eight, Matrix, Open
+from .augmented import EIGHT, Matrix, Open
 from .kernels import cross_entropy, rms_norm, rms_norm_back, rotate, swiglu, swiglu_back
 from .offload import Shelf
 
@@ -252,9 +252,9 @@ class Fused:
     "The loss of a Llama with an adapter, by the fused path"
     def __init__(self, model, # A `PeftModel`, or the base alone
         flash=True,           # Has the card a flash kernel?
-        fp8=False):           # Multiply in eight bits?
+        eight=None):          # Type of eight bits to multiply in, a key of `EIGHT`; None multiplies in sixteen
         self.llama = getattr(model, 'get_base_model', lambda: model)()
-        self.blocks,self.flash,self.open,self.space = [Block(o) for o in self.llama.model.layers],flash,Eight if fp8 else Open,None
+        self.blocks,self.flash,self.open,self.space = [Block(o) for o in self.llama.model.layers],flash,EIGHT[eight] if eight else Open,None
     def prepare(self, row): # `Row`; adds what the layers share
         "Angles of the positions, the space for unpacked weights, and the shelf"
         import torch

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import Config, load_config
-from .costs import fused_peak, micro_seconds, model_shape, peak_gib, plain_because, weight_counts
+from .costs import eight_rate, fused_peak, micro_seconds, model_shape, peak_gib, plain_because, weight_counts
 from .documents import rectangles, shares
 from .files import MedqaError, read_json, write_json
 from .models import base_path
@@ -101,7 +101,7 @@ def path_of(cfg, shape): # `Config`; shape. Returns fused or plain
 
 def fp8_here(cfg, profile): # `Config`; `GPUProfile`; returns a bool
     "Are products made in eight bits?"
-    return cfg.training.fp8 and profile.fp8 and not plain_because(cfg, model_shape(base_path(cfg)))
+    return cfg.training.fp8 and bool(profile.eight) and not plain_because(cfg, model_shape(base_path(cfg)))
 
 def choose(options): # From `choices`; returns one of them
     "The fastest that fits, of equals the one with less memory; where nothing fits, the smallest"
@@ -166,8 +166,8 @@ def reasons(cfg, p, o, options, gib, slower): # Returns {key of the plan: why}
         dtype='no GPU: everything in fp32' if p.gib is None else 'bf16 is native here' if p.bf16 else
               'bf16 would be emulated on this card, so fp16 with a gradient scaler',
         path=f'the plain path, because {why}: slower, and more memory' if (why := plain_because(cfg, model_shape(base_path(cfg)))) else 'a Llama with a plain adapter',
-        fp8='products in eight bits: faster, not exact' if fp8_here(cfg, p) else 'products in sixteen bits' if not cfg.training.fp8 else
-            f'{p.name} has no products in eight bits: they are made in {p.dtype}' if not p.fp8 else 'eight bits are for the fused path',
+        fp8=f'products in eight bits ({p.eight}): ' + ('faster, not exact' if eight_rate(p) > 1 else 'not exact; whether they are faster on this card nobody has measured, so compare') if fp8_here(cfg, p) else 'products in sixteen bits' if not cfg.training.fp8 else
+            f'{p.name} has no products in eight bits: they are made in {p.dtype}' if not p.eight else 'eight bits are for the fused path',
         attention='SDPA runs on every card' + ('' if p.flash or p.gib is None else '; this one has no flash kernel, so it takes the memory-efficient one'),
         per_device_batch=why_batch(cfg, o, options),
         checkpointed_layers='memory suffices to keep all activations' if not k else

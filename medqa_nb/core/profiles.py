@@ -33,6 +33,10 @@ class GPUProfile:
     def dtype(self):
         "Compute type: fp32 on a processor, bf16 where it is native, fp16 otherwise"
         return 'float32' if self.capability is None else 'bfloat16' if self.bf16 else 'float16'
+    @property
+    def eight(self):
+        "Type of products in eight bits: e4m3 where it is native, int8 on other cards from the T4 on, else None"
+        return 'float8_e4m3fn' if self.fp8 else 'int8' if self.capability and self.capability >= (7,5) else None
 
 # %% ../../nbs/core/02_profiles.ipynb #6062946c
 profiles = {o.name:o for o in [

@@ -135,13 +135,15 @@ def build_trainer(cfg, plan, train, valid, work, say=print): # Returns (trainer,
     why = plan['reasons']['path'] if plan['path'] == 'plain' else why_plain(trainer.model)
     if not why:
         embedding_to_host(trainer.model); steady(trainer.model)
-        trainer.fused = Fused(trainer.model, resolve(cfg.gpu.profile).flash, plan['fp8'])
+        card = resolve(cfg.gpu.profile)
+        trainer.fused = Fused(trainer.model, card.flash, card.eight if plan['fp8'] else None)
         if cfg.training.fp8 and not plan['fp8']: say(plan['reasons']['fp8'])
     elif cfg.training.fused: say(why if plan['path'] == 'plain' else f'the plain path, because {why}: slower, and more memory')
     return trainer, tok
 
 # %% ../../nbs/core/14_steps.ipynb #db489364
-def fused_fails(cfg, device='cuda:0'): # `Config`, for the card's type of products; where to try. Returns a reason, or None
+def fused_fails(cfg, device='cuda:0', # `Config`, for the card's type of products; where to try
+                eight=None):          # Type of eight bits, or None: in sixteen. Returns a reason, or None
     "Why the fused path cannot be trusted on this machine"
     import torch
     from peft import get_peft_model
@@ -154,12 +156,18 @@ def fused_fails(cfg, device='cuda:0'): # `Config`, for the card's type of produc
         batch = {k:v.to(device) for k,v in rectangle(docs).items()}
         def gradient(loss): return torch.cat([g.flatten().float() for g in torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])])
         with torch.autocast(torch.device(device).type, model.dtype, enabled=device != 'cpu'): want = gradient(model(**batch).loss)
-        off = ((gradient(Fused(model, resolve(cfg.gpu.profile).flash)(Row(docs, device))) - want).norm()/want.norm()).item()
-        if not off < .2: return f'its gradient is off by {off:.0%}'
+        off = ((gradient(Fused(model, resolve(cfg.gpu.profile).flash, eight)(Row(docs, device))) - want).norm()/want.norm()).item()
+        if not off < (.5 if eight else .2): return f'its gradient is off by {off:.0%}'
     except Exception as e: return f'{type(e).__name__}: {(str(e).splitlines() or [""])[0][:150]}' # whatever a driver or a compiler may say
 
 def working_path(cfg, say=print, device='cuda:0'): # `Config`; called with a line for the user. Returns a `Config`
-    "The settings, on the plain path where the fused one fails"
-    if plain_because(cfg, model_shape(base_path(cfg))) or not (why := fused_fails(cfg, device)): return cfg
-    say(f'the fused path does not work on this machine ({why}): the plain path is taken, which is slower and needs more memory')
-    return Config().update(cfg.to_dict()).update(dict(training=dict(fused=False)))
+    "The settings, without what fails: products in eight bits, or the fused path"
+    without = lambda key: Config().update(cfg.to_dict()).update(dict(training={key:False}))
+    if plain_because(cfg, model_shape(base_path(cfg))): return cfg
+    if why := fused_fails(cfg, device):
+        say(f'the fused path does not work on this machine ({why}): the plain path is taken, which is slower and needs more memory')
+        return without('fused')
+    if cfg.training.fp8 and (eight := resolve(cfg.gpu.profile).eight) and (why := fused_fails(cfg, device, eight)):
+        say(f'products in eight bits do not work on this machine ({eight}: {why}): they are made in sixteen, which is slower')
+        return without('fp8')
+    return cfg
