@@ -44,7 +44,7 @@ def measure(dtype, flash): # The products' type; with a flash kernel? Returns a 
         with torch.autocast(device, dtype, enabled=cuda): return plain()
     ways = {'plain path':amp, 'fused path':lambda: Fused(model, flash)(Row(d, device), items), 'no shared start':lambda: Fused(model, flash)(Row(d, device, False), items),
             'all layers recomputed':lambda: Fused(model, flash)(Row(d, device), items, 99)}
-    if dtype == torch.bfloat16: ways['products in eight bits'] = lambda: Fused(model, flash, True)(Row(d, device), items)
+    ways.update({f'products in {k}':lambda k=k: Fused(model, flash, k)(Row(d, device), items) for k in ('float8_e4m3fn', 'int8') if dtype == torch.bfloat16 or k == 'int8'})
     found = {k:gradients(model, f(), scale) for k,f in ways.items()}
     in_float32(model, dtype)
     loss,want = gradients(model, plain(), scale)

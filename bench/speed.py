@@ -31,7 +31,7 @@ def sides(profile): # Returns {name: settings}
            **{f'Unsloth, grouped by length, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, grouped=True, padded=True, again=again) for i,j,again in PADDED.get(profile, [])},
            **{f'Unsloth, packed, {i} x {j}' + ', recomputed'*again:dict(tool='unsloth', batch=i, accumulation=j, packed=True, again=again) for i,j,again in PACKED[profile]}}
     if profile in ('t4', 'l4', 'cpu'): out['ours, all recomputed'] = dict(tool='ours', docs=56, again=8*LONGEST) # in the least memory, as the peers' recomputed rows
-    if profile in ('l4', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
+    if profile in ('l4', 'a100-40', 'h100'): out['ours, 8 bits'] = dict(tool='ours', docs=56, fp8=True)
     if profile in ('cpu', 'a100-40'): # what single steps gain; transformers and PEFT as they are, by our planner
         out.update({'ours, no shared start':dict(tool='ours', docs=56, share=False), 'ours, plain path':dict(tool='ours', docs=56, plain=True)})
     if profile == 'cpu': # to see that the bench works
