@@ -112,14 +112,16 @@ def test_mistakes_in_a_suite_are_named(case, tmp_path):
     with pytest.raises(MedqaError) as e: load_suite(tmp_path/'mine.yaml')
     assert error in str(e.value) and '\n' not in str(e.value)
 
-def test_forgetting_on_the_tiny_model():
+def test_forgetting_on_the_tiny_model(tmp_path, monkeypatch, capfd):
     pytest.importorskip('lm_eval')
     from medqa_nb.core.config import Config
     from medqa_nb.core.forgetting import TASKS, ask_items, forgetting_table
     from medqa_nb.core.models import load_base
     model,tok = load_base(Config().update(dict(gpu=dict(profile='cpu'))))
     side = tok.padding_side
+    monkeypatch.chdir(tmp_path); capfd.readouterr()
     a,b = (ask_items(model, tok, limit=3) for _ in range(2))
+    assert 'fatal' not in capfd.readouterr().err, 'git has nothing to say to somebody who asks a model'
     assert a.equals(b) and tok.padding_side == side
     t = forgetting_table(a, b)
     assert list(t.task) == list(TASKS) and list(t['items']) == [3, 3] and (t.difference == 0).all() and (t.difference_se == 0).all()

@@ -44,9 +44,10 @@ def followed(doc, results): # An item; the model's answers, one
 # %% ../../nbs/core/32_forgetting.ipynb #b1df774f
 def harness():
     "lm_eval, or a MedqaError that tells how to get it"
-    try: import lm_eval
+    try: import lm_eval.evaluator
     except ImportError as e: raise MedqaError('the forgetting check needs lm_eval: pip install "lm_eval>=0.4.13,<0.5"') from e
     logging.getLogger('lm_eval').setLevel(logging.ERROR)
+    lm_eval.evaluator.get_git_commit_hash = lambda: None # else it asks git about the working folder, and git's error reaches the screen
     return lm_eval
 
 def read_task(name, # One of `TASKS`, or a task of the harness

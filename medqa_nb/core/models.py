@@ -9,7 +9,7 @@ __all__ = ['LLAMA', 'TOKENS', 'hide_old_torchao', 'base_path', 'repeat_keys', 'r
            'load_base', 'continue_text', 'lora_config', 'attach', 'next_words', 'can_load']
 
 # %% ../../nbs/core/11_models.ipynb #3f9b6208
-import os, shutil, sys
+import logging, os, shutil, sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -88,6 +88,8 @@ def compute_dtype(cfg): # Returns a torch.dtype
     "The type of the matrix products on the card that the run is planned for"
     import torch
     return getattr(torch, resolve(cfg.gpu.profile).dtype if torch.cuda.is_available() else 'float32')
+
+logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR) # it recommends a kernel for processors, which is switched off below
 
 def load_base(cfg,        # `Config`
               device=None): # 'cuda:0', 'cpu', or None for the GPU if there is one
