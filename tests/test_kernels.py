@@ -133,6 +133,11 @@ def test_to_eight(n, width, scaled, dtype, monkeypatch):
     (q,s),(want_q,want_s) = got
     torch.testing.assert_close(s, want_s, rtol=1e-6, atol=0)
     assert (q.float() != want_q.float()).float().mean() < 2e-3 # where the quotient lies between two numbers
+    for odd in (float('nan'), float('inf')):
+        x[0,5] = odd
+        for on in (True, False):
+            monkeypatch.setattr(kernels, 'fused', lambda x: on)
+            assert kernels.to_eight(x, getattr(torch, dtype), columns)[1].isfinite().tolist() == [False] + [True]*(n - 1)
 
 @pytest.mark.parametrize('n,inputs,outputs', [(1, 1024, 2048), (7, 320, 144), (300, 1024, 2048)] + [(2500, 1024, 4096)]*CARD)
 @pytest.mark.parametrize('dtype', EIGHT)

@@ -286,7 +286,7 @@ def to_eight_kernel(x, columns, out, scale, sx, so, n, most, SCALED:tl.constexpr
         i = k + tl.arange(0, BLOCK)
         v = tl.load(x + row*sx + i, mask=i < n, other=0.).to(tl.float32)
         if SCALED: v *= tl.load(columns + i, mask=i < n, other=0.)
-        top = tl.maximum(top, tl.max(tl.abs(v)))
+        top = tl.maximum(top, tl.max(tl.where(v == v, tl.abs(v), float('inf')))) # what is no number must not become one
     top = tl.maximum(top, 1e-12)/most
     tl.store(scale + row, top)
     for k in range(0, n, BLOCK):
