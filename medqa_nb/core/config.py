@@ -206,7 +206,7 @@ class TrainingSettings(Section):
         max_length:whole(32, 131072)=1024, # Longest sequence in tokens; what is longer is cut
         packing:flag()=False, # Count sequences of max_length, filled with several examples, instead of examples; there is no padding either way
         fused:flag()=True, # Train on the fused path where the model and the adapter allow it; false takes the plain one
-        fp8:flag()=False, # Multiply in eight bits: fp8 on L4, H100 and G4, int8 on T4 and A100; faster, not exact
+        fp8:flag()=False, # Multiply in eight bits: fp8 on L4, H100 and G4, int8 on A100 and T4 (there nobody has measured it); faster, not exact
         weight_decay:number(0, 1)=0.0, # Decay of the adapter's weights
         neftune:number(0, 100)=0.0, # Noise on the embeddings while training (NEFTune); 5 is usual, 0 is none
         optimizer:choice('adamw_torch', 'adamw_8bit', 'paged_adamw_8bit')='adamw_8bit', # 8-bit Adam keeps its state in a quarter of the memory; paged moves it to the host when memory is short
