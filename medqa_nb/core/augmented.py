@@ -147,8 +147,13 @@ class Eight:
         dx,v = eight_bits(dy, self.turned, columns=self.scale),dy@self.b
         return dx.addmm_(v, self.a) if self.k.extra else dx, v
 
-class Float8(Eight): kind = 'float8_e4m3fn'
-class Int8(Eight): kind = 'int8'
+class Float8(Eight):
+    "In numbers with an exponent of four bits"
+    kind = 'float8_e4m3fn'
+
+class Int8(Eight):
+    "In whole numbers"
+    kind = 'int8'
 
 EIGHT = {o.kind:o for o in (Float8, Int8)}
 

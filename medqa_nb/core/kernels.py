@@ -198,8 +198,8 @@ def rounded(v, dtype): # fp32 numbers; type of eight bits or of the products. Re
     import torch
     return (v + .5).floor().clamp(-127, 127) if dtype == torch.int8 else v
 
-def unpack(w, # A frozen weight [outputs, inputs]: bitsandbytes' 4-bit parameter, or a plain tensor
-    out,      # [outputs, inputs], rows may be apart; receives the weight
+def unpack(w,    # A frozen weight [outputs, inputs]: bitsandbytes' 4-bit parameter, or a plain tensor
+    out,         # [outputs, inputs], rows may be apart; receives the weight
     scale=None): # [outputs], divide each row by this
     "Write a weight out in the type of the products, or in eight bits"
     s = getattr(w, 'quant_state', None)
@@ -291,17 +291,19 @@ def to_eight_kernel(x, columns, out, scale, sx, so, n, most, SCALED:tl.constexpr
     tl.store(scale + row, top)
     for k in range(0, n, BLOCK):
         i = k + tl.arange(0, BLOCK)
-        v = tl.load(x + row*sx + i, mask=i < n, other=0.).to(tl.float32)/top
+        v = tl.load(x + row*sx + i, mask=i < n, other=0.).to(tl.float32)
         if SCALED: v *= tl.load(columns + i, mask=i < n, other=0.)
+        v /= top
         if WHOLE: v = tl.floor(v + .5)
         tl.store(out + row*so + i, v, mask=i < n)
 
 def largest_of(dtype): # torch.int8 or torch.float8_e4m3fn; returns a number
+    "The largest that the type can say"
     import torch
     return 127. if dtype == torch.int8 else torch.finfo(dtype).max
 
-def to_eight(x,   # [tokens, width], rows may be apart
-    dtype,        # torch.int8 or torch.float8_e4m3fn
+def to_eight(x,    # [tokens, width], rows may be apart
+    dtype,         # torch.int8 or torch.float8_e4m3fn
     columns=None): # [width], fp32, multiply by this first
     "Rows in eight bits and their scales [tokens], fp32"
     import torch
@@ -353,7 +355,7 @@ def scaled_kernel(total, s, t, y, sy, m, BLOCK:tl.constexpr):
     tl.store(y + row*sy + i, v, mask=i < m)
 
 @cache
-def triton_multiplies(device): # Returns a bool
+def triton_multiplies(device): # torch's device; returns a bool
     "Has the card the products that Triton wants?"
     import torch
     return device.type == 'cpu' or torch.cuda.get_device_capability(device) >= (8, 0)
